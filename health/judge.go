@@ -1,0 +1,209 @@
+package health
+
+import (
+	"time"
+
+	"github.com/vrproxy/vrproxy/internal/replication"
+)
+
+// rttWeight is the weight of a new sample in the decaying average of round trips
+// (MongoDB's drivers use the same).
+const rttWeight = 0.2
+
+// nodeState is all that is remembered of one node. It is a value: folding a new
+// observation in gives the next one.
+type nodeState struct {
+	address string
+	probed  bool
+	up      bool
+	suspect bool // a request failed since the last good probe
+	fails   int  // failures in a row
+	oks     int  // good probes in a row
+	reason  string
+	rtt     time.Duration
+	report  Report
+	status  replication.Status
+}
+
+// thresholds are how many observations in a row change a node's state.
+type thresholds struct{ fall, rise int }
+
+// good folds in a probe that the node answered.
+func (n nodeState) good(r Report, s *replication.Status, th thresholds) nodeState {
+	first := !n.probed
+	n.probed, n.report, n.rtt = true, r, blend(n.rtt, r.Took)
+	if s != nil {
+		n.status = *s
+	}
+	if why := r.refusal(); why != "" { // its own word needs no repetition
+		n.up, n.suspect, n.oks, n.fails, n.reason = false, false, 0, th.fall, why
+		return n
+	}
+	n.oks, n.fails, n.suspect = n.oks+1, 0, false
+	if n.up || first || n.oks >= th.rise {
+		n.up, n.reason = true, ""
+	}
+	return n
+}
+
+// bad folds in a probe that failed.
+func (n nodeState) bad(why string, th thresholds) nodeState {
+	n.fails, n.oks, n.reason = n.fails+1, 0, why
+	n.suspect = n.up
+	if n.fails >= th.fall || !n.probed {
+		n.up, n.suspect = false, false
+	}
+	n.probed = true
+	return n
+}
+
+// doubted folds in a failed request. Many requests fail at the same moment, so
+// only the first since the last probe counts.
+func (n nodeState) doubted(why string, th thresholds) nodeState {
+	if !n.up || n.suspect {
+		return n
+	}
+	return n.bad(why, th)
+}
+
+func blend(old, sample time.Duration) time.Duration {
+	if old == 0 {
+		return sample
+	}
+	return old + time.Duration(rttWeight*float64(sample-old))
+}
+
+func (n nodeState) node() Node {
+	out := Node{Address: n.address, Reason: n.reason, RTT: n.rtt, State: StateDown}
+	out.Active = n.up && !n.report.Standby
+	out.Serves = n.up
+	switch {
+	case n.up && n.suspect:
+		out.State = StateDegraded
+	case n.up:
+		out.State = StateHealthy
+	case !n.probed:
+		out.Reason = "not probed yet"
+	}
+	return out
+}
+
+// better orders nodes of a cluster: healthy before degraded before down, then the
+// active node, then performance standbys, then the shorter round trip.
+func better(a, b nodeState) int {
+	rank := func(n nodeState) int {
+		switch {
+		case !n.up:
+			return 4
+		case n.suspect:
+			return 3
+		case !n.report.Standby:
+			return 0
+		case n.report.PerformanceStandby:
+			return 1
+		}
+		return 2
+	}
+	if d := rank(a) - rank(b); d != 0 {
+		return d
+	}
+	return compareRTT(a.rtt, b.rtt)
+}
+
+// authority is the node whose word about the whole cluster counts: nodes are
+// given best first, a node that is up before one that is not.
+func authority(nodes []nodeState) (nodeState, bool) {
+	for _, n := range nodes {
+		if n.up {
+			return n, true
+		}
+	}
+	return nodeState{}, false
+}
+
+// judgeCluster makes the picture of one cluster from its nodes, best first. prev
+// is the last picture: a role once known is kept while nobody tells otherwise.
+func judgeCluster(c ClusterConfig, order int, nodes []nodeState, drained bool, prev Cluster) Cluster {
+	out := Cluster{
+		Name: c.Name, Region: c.Region, DROf: c.DROf, Order: order,
+		Role: prev.Role, SetID: prev.SetID, ClusterID: prev.ClusterID, Lag: -1, State: StateDown,
+	}
+	if out.Role == "" {
+		out.Role = RoleUnknown
+	}
+	for _, n := range nodes {
+		out.Nodes = append(out.Nodes, n.node())
+	}
+	out.Reason = out.Nodes[0].Reason
+	if n, ok := authority(nodes); ok {
+		out.State, out.Reason = out.Nodes[0].State, out.Nodes[0].Reason
+		out.RTT = n.rtt
+		out.describe(n)
+	}
+	if c.Role != "" {
+		out.Role, out.Pinned = c.Role, true
+	}
+	if drained {
+		out.State, out.Reason = StateDrained, "drained by an operator"
+	}
+	return out
+}
+
+// describe takes over what the cluster's best node says about all of it.
+func (c *Cluster) describe(n nodeState) {
+	if role := n.report.role(); role != RoleUnknown {
+		c.Role = role
+	}
+	if n.report.ClusterID != "" {
+		c.ClusterID = n.report.ClusterID
+	}
+	if id := n.status.Performance.ClusterID; id != "" {
+		c.SetID = id
+	}
+	switch c.Role {
+	case RolePrimary:
+		c.Lag = 0
+	case RoleSecondary:
+		c.Linked = n.status.Performance.Linked()
+		c.Lag = lag(n)
+	}
+}
+
+func lag(n nodeState) time.Duration {
+	if n.report.CanaryAgeMS != nil {
+		return time.Duration(*n.report.CanaryAgeMS) * time.Millisecond
+	}
+	return n.status.Performance.CanaryAge()
+}
+
+// electPrimary finds the one cluster that takes writes. A pinned role wins over
+// claims. A primary that is down keeps its name as long as no other claims it.
+func electPrimary(t *Topology) {
+	var claims, pinned, lost []string
+	for i := range t.Clusters {
+		c := &t.Clusters[i]
+		if c.Role != RolePrimary {
+			continue
+		}
+		switch {
+		case c.Pinned:
+			pinned = append(pinned, c.Name)
+		case c.State == StateDown:
+			lost = append(lost, c.Name)
+		default:
+			claims = append(claims, c.Name)
+		}
+	}
+	switch {
+	case len(pinned) == 1:
+		t.Primary = pinned[0]
+	case len(claims) == 1:
+		t.Primary = claims[0]
+	case len(claims) > 1:
+		t.SplitBrain, t.Claimants = true, claims
+	case len(lost) == 1:
+		t.Primary = lost[0]
+	case len(t.Clusters) == 1 && t.Clusters[0].Role == RoleStandalone:
+		t.Primary = t.Clusters[0].Name // one cluster alone is its own primary
+	}
+}

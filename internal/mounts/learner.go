@@ -1,0 +1,227 @@
+// Package mounts learns from Vault which engine is mounted where, with the rights
+// of the clients whose requests need to know it. What is learned only steers
+// routing; it is never shown to a client.
+package mounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/vrproxy/vrproxy/routing"
+)
+
+// Vault gives clients for control calls. Implemented by internal/app.
+type Vault interface {
+	Client(home string) (*api.Client, error)
+}
+
+// Query is one wish to know the mount of a path.
+type Query struct {
+	Namespace string // "" or with trailing slash
+	Path      string // below the namespace
+	Home      string // whom to ask
+	Token     string // with whose rights
+}
+
+const (
+	askWithin = 2 * time.Second  // a request waits at most this long for knowledge
+	missFor   = 10 * time.Second // how long a fruitless question is not asked again
+)
+
+// Learner holds the mount table. It is safe for concurrent use; reading the table
+// is one atomic load.
+type Learner struct {
+	vault  Vault
+	logger *zap.Logger
+	table  atomic.Pointer[routing.Table]
+	flight singleflight.Group
+
+	mu     sync.Mutex // guards writers of table, and misses
+	misses map[string]time.Time
+}
+
+// New makes a learner that knows nothing yet.
+func New(vault Vault, logger *zap.Logger) *Learner {
+	l := &Learner{vault: vault, logger: logger, misses: make(map[string]time.Time)}
+	l.table.Store(&routing.Table{})
+	return l
+}
+
+// Table is the current mount table; immutable.
+func (l *Learner) Table() *routing.Table { return l.table.Load() }
+
+// Learn asks Vault for the mount of a path and reports whether the table is richer
+// now. Questions asked at the same time share one call; one that brought nothing is
+// not repeated for a while.
+func (l *Learner) Learn(ctx context.Context, q Query) bool {
+	id := q.Namespace + "\x00" + firstSegments(q.Path)
+	if l.missed(id) {
+		return false
+	}
+	done := l.flight.DoChan(id, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askWithin)
+		defer cancel()
+		learned, err := l.ask(ctx, q)
+		if !learned {
+			l.miss(id, err)
+		}
+		return learned, nil
+	})
+	select {
+	case <-ctx.Done():
+		return false
+	case r := <-done:
+		learned, _ := r.Val.(bool)
+		return learned
+	}
+}
+
+// firstSegments keeps what can name a mount, so that many paths below one unknown
+// mount are one question.
+func firstSegments(p string) string {
+	parts := strings.SplitN(p, "/", 3)
+	return strings.Join(parts[:min(2, len(parts))], "/")
+}
+
+func (l *Learner) missed(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	until, ok := l.misses[id]
+	return ok && time.Now().Before(until)
+}
+
+func (l *Learner) miss(id string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.misses) > 10_000 { // paths come from clients: bounded
+		clear(l.misses)
+	}
+	l.misses[id] = time.Now().Add(missFor)
+	if err != nil {
+		l.logger.Debug("mounts not learned", zap.String("error", err.Error()))
+	}
+}
+
+// ask reads the list of all mounts the token may see, then, where that did not
+// help, the one mount of the path.
+func (l *Learner) ask(ctx context.Context, q Query) (bool, error) {
+	client, err := l.vault.Client(q.Home)
+	if err != nil {
+		return false, err
+	}
+	client.SetToken(q.Token)
+	if q.Namespace != "" {
+		client.SetNamespace(strings.TrimSuffix(q.Namespace, "/"))
+	}
+	if !l.Table().Knows(q.Namespace) {
+		found, err := list(ctx, client)
+		if err != nil {
+			return false, err
+		}
+		l.add(q.Namespace, found)
+		if covers(found, q.Path) {
+			return true, nil
+		}
+	}
+	m, ok, err := one(ctx, client, q.Path)
+	if ok {
+		l.add(q.Namespace, []routing.Mount{m})
+	}
+	return ok, err
+}
+
+func covers(found []routing.Mount, p string) bool {
+	for _, m := range found {
+		if strings.HasPrefix(p+"/", m.Path) {
+			return true
+		}
+	}
+	return false
+}
+
+// add merges: another token may see less, which takes nothing away.
+func (l *Learner) add(namespace string, found []routing.Mount) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.table.Load()
+	l.table.Store(t.With(namespace, append(t.Mounts(namespace), found...)))
+	l.logger.Debug("mounts learned", zap.String("namespace", namespace), zap.Int("mounts", len(found)))
+}
+
+// Forget drops what is known of a namespace, after its mounts were changed.
+func (l *Learner) Forget(namespace string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.table.Store(l.table.Load().Without(namespace))
+	clear(l.misses)
+}
+
+func list(ctx context.Context, client *api.Client) ([]routing.Mount, error) {
+	secret, err := client.Logical().ReadWithContext(ctx, "sys/internal/ui/mounts")
+	if err != nil || secret == nil {
+		return nil, short(err)
+	}
+	var out []routing.Mount
+	for _, kind := range []string{"secret", "auth"} {
+		byPath, _ := secret.Data[kind].(map[string]any)
+		for path, v := range byPath {
+			if data, ok := v.(map[string]any); ok {
+				out = append(out, mountOf(path, kind, data))
+			}
+		}
+	}
+	return out, nil
+}
+
+func one(ctx context.Context, client *api.Client, p string) (routing.Mount, bool, error) {
+	secret, err := client.Logical().ReadWithContext(ctx, "sys/internal/ui/mounts/"+p)
+	if err != nil || secret == nil {
+		return routing.Mount{}, false, short(err)
+	}
+	path, _ := secret.Data["path"].(string)
+	if path == "" {
+		return routing.Mount{}, false, nil
+	}
+	kind := "secret"
+	if rest, ok := strings.CutPrefix(path, "auth/"); ok {
+		kind, path = "auth", rest
+	}
+	return mountOf(path, kind, secret.Data), true, nil
+}
+
+// mountOf reads one entry of sys/internal/ui/mounts.
+func mountOf(path, kind string, data map[string]any) routing.Mount {
+	typ, _ := data["type"].(string)
+	local, _ := data["local"].(bool)
+	m := routing.Mount{Path: strings.TrimSuffix(path, "/") + "/", Type: typ, Local: local}
+	switch {
+	case kind == "auth":
+		m.Path, m.Type = "auth/"+m.Path, "auth/"+typ
+	case typ == "kv" || typ == "generic":
+		m.Type = "kv-v1"
+		if options, _ := data["options"].(map[string]any); options["version"] == "2" {
+			m.Type = "kv-v2"
+		}
+	}
+	return m
+}
+
+// short keeps status and texts of a Vault answer and drops the URL, which holds
+// the client's path.
+func short(err error) error {
+	var answer *api.ResponseError
+	if errors.As(err, &answer) {
+		return fmt.Errorf("asking for mounts: %d %s: %s", answer.StatusCode, http.StatusText(answer.StatusCode), strings.Join(answer.Errors, "; "))
+	}
+	return err
+}

@@ -1,0 +1,207 @@
+// Package upstream owns the connections to Vault: one pool per cluster for client
+// requests, a second one for probes and logins so that neither waits for the other.
+// It does not choose: the caller names cluster and node.
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/replication"
+)
+
+// Cluster is how to connect to one cluster.
+type Cluster struct {
+	Name string
+	TLS  *tls.Config // nil for plain HTTP or the system's defaults
+}
+
+// Config is all that a Pool needs.
+type Config struct {
+	Clusters    []Cluster
+	DialTimeout time.Duration // TCP connect and TLS handshake, each; default 1s
+	CallTimeout time.Duration // whole control call (login, lookup); default 10s
+}
+
+// ErrUnknownCluster is returned for a cluster that is not configured.
+var ErrUnknownCluster = errors.New("no connection pool for this cluster")
+
+// maxControlBody bounds what is read of a control answer; sys/health and
+// sys/replication/status are a few KiB.
+const maxControlBody = 1 << 20
+
+// Pool is safe for concurrent use. Close it to drop idle connections.
+type Pool struct {
+	data        map[string]*http.Transport
+	control     map[string]*http.Transport
+	callTimeout time.Duration
+}
+
+// New makes the pools. Nothing is dialled yet.
+func New(cfg Config) *Pool {
+	if cfg.DialTimeout <= 0 {
+		cfg.DialTimeout = time.Second
+	}
+	if cfg.CallTimeout <= 0 {
+		cfg.CallTimeout = 10 * time.Second
+	}
+	p := &Pool{data: make(map[string]*http.Transport), control: make(map[string]*http.Transport), callTimeout: cfg.CallTimeout}
+	for _, c := range cfg.Clusters {
+		p.data[c.Name] = transport(c.TLS, cfg.DialTimeout, 256)
+		p.control[c.Name] = transport(c.TLS, cfg.DialTimeout, 8)
+	}
+	return p
+}
+
+func transport(t *tls.Config, dial time.Duration, idle int) *http.Transport {
+	d := &net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		DialContext:         counted(d.DialContext),
+		TLSClientConfig:     t,
+		TLSHandshakeTimeout: dial,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConns:        idle,
+		MaxIdleConnsPerHost: idle,
+		// Below Vault's own idle timeout (5 minutes), so that a connection is not
+		// reused in the moment the server closes it.
+		IdleConnTimeout:    90 * time.Second,
+		DisableCompression: true, // bodies pass untouched
+	}
+}
+
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+func counted(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &countingConn{Conn: conn}, nil
+	}
+}
+
+// countingConn knows how many bytes were written to it, so that after a failure it
+// can be told whether any part of a request may have arrived.
+type countingConn struct {
+	net.Conn
+	written atomic.Int64
+}
+
+// Write counts what it was asked to write, before it writes.
+func (c *countingConn) Write(b []byte) (int, error) {
+	c.written.Add(int64(len(b)))
+	return c.Conn.Write(b)
+}
+
+// Written is how many bytes were given to Write so far.
+func (c *countingConn) Written() int64 { return c.written.Load() }
+
+// Close drops idle connections. Requests in flight go on.
+func (p *Pool) Close() {
+	for _, pools := range []map[string]*http.Transport{p.data, p.control} {
+		for _, t := range pools {
+			t.CloseIdleConnections()
+		}
+	}
+}
+
+// RoundTrip sends one client request to a cluster; its URL names the node.
+// Redirects are not followed and nothing is retried beyond what net/http does
+// before a byte was sent.
+func (p *Pool) RoundTrip(cluster string, req *http.Request) (*http.Response, error) {
+	t, ok := p.data[cluster]
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
+	}
+	return t.RoundTrip(req)
+}
+
+// Forget drops the idle connections to a cluster, so that the next request dials
+// anew. Used after a node was lost.
+func (p *Pool) Forget(cluster string) {
+	if t, ok := p.data[cluster]; ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// Client makes a vault/api client for one node: no retries, no redirects, no token,
+// no namespace, whatever the process's environment says.
+func (p *Pool) Client(cluster, address string) (*api.Client, error) {
+	t, ok := p.control[cluster]
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
+	}
+	client, err := api.NewClient(&api.Config{
+		Address:          address,
+		HttpClient:       &http.Client{Transport: t, CheckRedirect: noRedirect},
+		Timeout:          p.callTimeout,
+		MaxRetries:       0,
+		DisableRedirects: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making a client for %s: %w", cluster, err)
+	}
+	client.ClearToken()
+	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
+	return client, nil
+}
+
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// Health asks sys/health of one node.
+func (p *Pool) Health(ctx context.Context, cluster, address string) (health.Report, error) {
+	// Every state is asked to answer 200, so that only a broken node answers
+	// otherwise; the body tells the state.
+	body, err := p.get(ctx, cluster, address, "/v1/sys/health?standbyok=true&perfstandbyok=true")
+	if err != nil {
+		return health.Report{}, err
+	}
+	return health.DecodeReport(body)
+}
+
+// Replication asks sys/replication/status of one node.
+func (p *Pool) Replication(ctx context.Context, cluster, address string) (replication.Status, error) {
+	body, err := p.get(ctx, cluster, address, "/v1/sys/replication/status")
+	if err != nil {
+		return replication.Status{}, err
+	}
+	return replication.Decode(body)
+}
+
+// get reads a small JSON document without a token, whatever its status.
+func (p *Pool) get(ctx context.Context, cluster, address, path string) ([]byte, error) {
+	t, ok := p.control[cluster]
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", cluster, err)
+	}
+	req.Header.Set(api.RequestHeaderName, "true")
+	resp, err := t.RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", cluster, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxControlBody))
+	if err != nil {
+		return nil, fmt.Errorf("reading from %s: %w", cluster, err)
+	}
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
+		return nil, fmt.Errorf("asking %s: status %d without JSON: is this a Vault address?", cluster, resp.StatusCode)
+	}
+	return body, nil
+}

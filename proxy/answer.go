@@ -1,0 +1,250 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"go.uber.org/zap"
+
+	"github.com/vrproxy/vrproxy/routing"
+	"github.com/vrproxy/vrproxy/tokencache"
+)
+
+// learnBody is the largest answer that is looked into; logins, leases and wrapping
+// tokens are a few KiB.
+const learnBody = 1 << 20
+
+// answer passes Vault's answer to the client and notes what it taught.
+func (x *exchange) answer(a *answer) {
+	defer a.close()
+	if x.attempts > 1 && x.from != a.cluster.Name {
+		x.p.cfg.Metrics.failover(x.from, a.cluster.Name)
+	}
+	if a.resp.StatusCode == http.StatusSwitchingProtocols {
+		x.tunnel(a)
+		return
+	}
+	if x.teaches(a) {
+		x.learnFrom(a)
+	}
+	x.forgetMounts(a)
+	x.copyAnswer(a)
+	x.observe(a.cluster.Name, a.resp.StatusCode)
+}
+
+// head adds the proxy's own response headers.
+func (x *exchange) head(cluster string) {
+	h := x.w.Header()
+	if cluster != "" {
+		h.Set(HeaderCluster, cluster)
+	}
+	if x.decision.Class != "" {
+		h.Set(HeaderClass, string(x.decision.Class))
+	}
+	h.Set(HeaderAttempts, strconv.Itoa(x.attempts))
+}
+
+// copyAnswer streams the answer as it comes. An answer that breaks off upstream
+// breaks off for the client too, so that it is not taken for whole.
+func (x *exchange) copyAnswer(a *answer) {
+	dropHopByHop(a.resp.Header)
+	h := x.w.Header()
+	for name, values := range a.resp.Header {
+		h[name] = values
+	}
+	for name := range a.resp.Trailer {
+		h.Add("Trailer", name)
+	}
+	x.head(a.cluster.Name)
+	x.w.WriteHeader(a.resp.StatusCode)
+	if err := x.stream(a.resp); err != nil {
+		x.p.cfg.Logger.Debug("answer broke off", zap.String("cluster", a.cluster.Name), zap.String("error", "upstream or client closed the connection"))
+		panic(http.ErrAbortHandler)
+	}
+	for name, values := range a.resp.Trailer {
+		h[name] = values
+	}
+}
+
+// stream copies the body; one of unknown length is flushed as it comes.
+func (x *exchange) stream(resp *http.Response) error {
+	if resp.ContentLength >= 0 {
+		_, err := io.Copy(x.w, resp.Body)
+		return err
+	}
+	flush := http.NewResponseController(x.w)
+	_ = flush.Flush() // the header of an endless stream must not wait for its first line
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := resp.Body.Read(buf)
+		if n > 0 {
+			if _, werr := x.w.Write(buf[:n]); werr != nil {
+				return werr
+			}
+			_ = flush.Flush()
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// observe counts the request and writes its one line.
+func (x *exchange) observe(cluster string, status int) {
+	took := time.Since(x.began)
+	x.p.cfg.Metrics.request(x.decision.Class, cluster, status, took)
+	x.p.cfg.Logger.Debug("request", zap.String("method", x.r.Method), zap.String("mount", x.decision.Mount),
+		zap.String("class", string(x.decision.Class)), zap.String("reason", x.decision.Reason), zap.String("cluster", cluster),
+		zap.Int("status", status), zap.Int("attempts", x.attempts), zap.Duration("took", took))
+}
+
+// teaches reports whether the answer has to be looked into.
+func (x *exchange) teaches(a *answer) bool {
+	d := x.decision
+	return a.resp.StatusCode < 300 && a.resp.Header.Get("Content-Encoding") == "" &&
+		(d.Learns || d.Special != routing.Plain || (d.Class == routing.Owner && d.Subject != routing.NoSubject))
+}
+
+// lesson is the part of Vault's answers that says something about tokens and
+// leases.
+type lesson struct {
+	LeaseID  string          `json:"lease_id"`
+	Auth     *api.SecretAuth `json:"auth"`
+	WrapInfo *struct {
+		Token           string `json:"token"`
+		Accessor        string `json:"accessor"`
+		WrappedAccessor string `json:"wrapped_accessor"`
+	} `json:"wrap_info"`
+	Data struct {
+		TTL json.Number `json:"ttl"`
+	} `json:"data"`
+}
+
+// learnFrom notes homes and sessions, and puts the client's token back where the
+// answer names the one the proxy used.
+func (x *exchange) learnFrom(a *answer) {
+	x.endRevoked()
+	raw, ok := whole(a.resp)
+	if !ok || len(raw) == 0 {
+		return
+	}
+	var l lesson
+	_ = json.Unmarshal(raw, &l) // an answer without these members teaches nothing
+	home, tokens := a.cluster.Home(), x.p.cfg.Tokens
+	if l.LeaseID != "" {
+		tokens.NoteLease(home, l.LeaseID)
+	}
+	if w := l.WrapInfo; w != nil {
+		for _, name := range []string{w.Token, w.Accessor, w.WrappedAccessor} {
+			if name != "" {
+				tokens.NoteHome(home, name)
+			}
+		}
+	}
+	x.learnAuth(home, l)
+	replaceBody(a.resp, x.restoreToken(a, raw))
+}
+
+func (x *exchange) learnAuth(home string, l lesson) {
+	switch {
+	case l.Auth == nil:
+	case x.decision.Special == routing.Login && l.Auth.MFARequirement == nil:
+		x.p.cfg.Tokens.Adopt(tokencache.Login{
+			Home: home, Method: x.r.Method, Path: "/v1/" + x.decision.Mount + x.decision.Path,
+			Namespace: strings.TrimSuffix(x.decision.Namespace, "/"), Body: x.replayBody(), Auth: l.Auth,
+		})
+	case x.decision.Special == routing.SelfLookup && x.session != nil:
+		x.session.Extend(time.Duration(l.Auth.LeaseDuration) * time.Second)
+	case x.decision.Special != routing.SelfLookup:
+		x.p.cfg.Tokens.Child(home, l.Auth)
+	}
+}
+
+// replayBody hands the login's body to the session; nil when it was not kept.
+func (x *exchange) replayBody() []byte {
+	if !x.body.whole {
+		return nil
+	}
+	return append([]byte{}, x.body.kept...)
+}
+
+// restoreToken replaces the proxy's token and accessor by the client's. Of the
+// proxy's own identity, nothing is shown.
+func (x *exchange) restoreToken(a *answer, raw []byte) []byte {
+	if x.session == nil || a.token.IsZero() || x.decision.Special != routing.SelfLookup {
+		return raw
+	}
+	client, home := x.session.Client(), a.cluster.Home()
+	if a.token == client {
+		return raw
+	}
+	raw = bytes.ReplaceAll(raw, []byte(a.token.Reveal()), []byte(client.Reveal()))
+	if accessor := x.session.Accessor(home); accessor != "" {
+		raw = bytes.ReplaceAll(raw, []byte(accessor), []byte(x.session.Accessor(x.session.Home())))
+	}
+	return raw
+}
+
+// endRevoked ends what the client has just revoked.
+func (x *exchange) endRevoked() {
+	d, tokens := x.decision, x.p.cfg.Tokens
+	switch {
+	case d.Special == routing.RevokeSelf && x.token.value != "":
+		tokens.End(x.token.value)
+	case d.Engine == "auth/token" && d.Subject == routing.BodyToken && strings.HasPrefix(d.Path, "revoke"):
+		tokens.End(x.fields.Token)
+	case d.Engine == "sys" && d.Subject == routing.BodyLease && strings.Contains(d.Path, "revoke"):
+		tokens.ForgetLease(x.leaseID())
+	}
+}
+
+// forgetMounts drops mounts that were changed, or that Vault says are not there.
+func (x *exchange) forgetMounts(a *answer) {
+	edited := x.decision.Special == routing.MountsEdit && a.resp.StatusCode < 300
+	gone := a.resp.StatusCode == http.StatusNotFound && x.decision.Engine != "" && strings.Contains(a.out.text, "no handler for route")
+	if edited || gone {
+		x.p.cfg.Mounts.Forget(x.decision.Namespace)
+	}
+}
+
+// whole reads a small JSON body; ok is false, and the body untouched in effect,
+// when it is something else.
+func whole(resp *http.Response) (raw []byte, ok bool) {
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") || resp.ContentLength > learnBody {
+		return nil, false
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, learnBody+1))
+	if err != nil || len(raw) > learnBody {
+		rest := resp.Body
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(raw), errReader{err}, rest), rest}
+		return nil, false
+	}
+	replaceBody(resp, raw)
+	return raw, true
+}
+
+// replaceBody gives the answer a new body. Its length header follows only where
+// there was one.
+func replaceBody(resp *http.Response, raw []byte) {
+	closer := resp.Body
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{bytes.NewReader(raw), closer}
+	if resp.ContentLength >= 0 {
+		resp.ContentLength = int64(len(raw))
+		resp.Header.Set("Content-Length", strconv.Itoa(len(raw)))
+	}
+}

@@ -1,0 +1,289 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/routing"
+	"github.com/vrproxy/vrproxy/tokencache"
+)
+
+const (
+	errorPeek   = 16 << 10              // read of an error answer, to judge it
+	lagPause    = 50 * time.Millisecond // between repeats at a cluster that lags
+	lagRepeats  = 10                    // such repeats at most, per request
+	maxRelogins = 1                     // new logins because of a refused token, per cluster
+)
+
+// errAnswerTimeout is the cause of a cancelled attempt that got no answer in time.
+var errAnswerTimeout = errors.New("no answer in time")
+
+// answer is one answer of Vault, or why there is none.
+type answer struct {
+	resp    *http.Response // nil when failed
+	cluster *health.Cluster
+	token   tokencache.Token // sent with it; zero when the client's went as it was
+	out     outcome
+	err     error
+	release context.CancelFunc // ends the attempt's context; call when the body is read
+}
+
+func (a *answer) close() {
+	if a.resp != nil {
+		_ = a.resp.Body.Close()
+	}
+	a.release()
+}
+
+// try goes through the plan's candidates and, in each, its usable nodes.
+func (x *exchange) try(plan routing.Plan) *failure {
+	for i, c := range plan.Candidates {
+		last := i == len(plan.Candidates)-1
+		for j, n := range c.Nodes {
+			if j > 0 && !n.Serves {
+				break // nodes are best first; the rest is down
+			}
+			moveOn, f := x.at(c.Cluster, n.Address, last && j == len(c.Nodes)-1)
+			if !moveOn {
+				return f
+			}
+			if x.r.Context().Err() != nil {
+				return &failure{code: clientGone, text: "the client went away"}
+			}
+			if x.lastErr != nil && errors.Is(x.lastErr, errNoToken) {
+				break // another node of the cluster has no other token
+			}
+		}
+	}
+	return x.exhausted(plan)
+}
+
+// errNoToken marks candidates passed over because the session has no token there.
+var errNoToken = errors.New("no token for this cluster")
+
+// at tries one node, with repeats where Vault's answer asks for them. moveOn means
+// that nothing happened there and the next candidate may be tried; otherwise the
+// client has its answer, or the failure is final.
+func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool, f *failure) {
+	relogins, lags := 0, 0
+	for {
+		token, err := x.tokenFor(c, last)
+		if err != nil {
+			x.lastErr = errors.Join(errNoToken, err)
+			return true, nil
+		}
+		if !x.body.repeatable() {
+			x.lastErr = errBodySpent
+			return false, &failure{code: routing.NoHealthyCluster, text: errBodySpent.Error()}
+		}
+		a := x.send(c, address, token, last)
+		v := judge(a.out)
+		if v == confirm {
+			v = x.confirmed(a)
+		}
+		x.p.cfg.Metrics.attempt(c.Name, v)
+		switch {
+		case v == relogin && relogins < maxRelogins && x.rejected(a):
+			relogins++
+			a.close()
+		case v == lagging && lags < lagRepeats && x.pause(lagPause):
+			lags++
+			a.close()
+		case v == next:
+			x.passedOver(a, address)
+			return true, nil
+		case v == unknown:
+			x.passedOver(a, address)
+			return false, x.lost(a)
+		default:
+			x.answer(a)
+			return false, nil
+		}
+	}
+}
+
+// tokenFor gives the token to send to a cluster; zero means the client's own as it
+// came, or none. While there is another cluster to ask, a login may not take longer
+// than an answer may.
+func (x *exchange) tokenFor(c *health.Cluster, last bool) (tokencache.Token, error) {
+	if x.session == nil {
+		return tokencache.Token{}, nil
+	}
+	limit := x.p.cfg.AnswerTimeout
+	if !last {
+		limit = x.p.cfg.AttemptTimeout
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), limit)
+	defer cancel()
+	return x.session.Token(ctx, c.Home())
+}
+
+// rejected tells the session that its token is invalid; true when another login is
+// worth a try.
+func (x *exchange) rejected(a *answer) bool {
+	return x.session != nil && !a.token.IsZero() && x.session.Rejected(a.cluster.Home(), a.token)
+}
+
+// confirmed settles whether a bare "permission denied" meant the token.
+func (x *exchange) confirmed(a *answer) verdict {
+	if x.session == nil || a.token.IsZero() {
+		return done
+	}
+	valid, err := x.p.cfg.Tokens.Valid(x.r.Context(), a.cluster.Home(), a.token)
+	if err != nil || valid {
+		return done
+	}
+	return relogin
+}
+
+func (x *exchange) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-x.r.Context().Done():
+		return false
+	}
+}
+
+// passedOver notes why a candidate was left, and tells health about nodes that
+// could not be talked to.
+func (x *exchange) passedOver(a *answer, address string) {
+	x.lastErr = a.err
+	if a.resp != nil {
+		x.lastErr = fmt.Errorf("%s answered %d", a.cluster.Name, a.out.status)
+	}
+	a.close()
+	if x.r.Context().Err() != nil {
+		return // the client's going away is not the node's fault
+	}
+	if a.out.failed || a.out.status == http.StatusServiceUnavailable {
+		x.p.cfg.Health.Failed(a.cluster.Name, address, x.lastErr)
+	}
+	x.p.cfg.Logger.Debug("passed over", zap.String("cluster", a.cluster.Name), zap.Error(x.lastErr))
+}
+
+// lost is the end of a request that was sent and never answered.
+func (x *exchange) lost(a *answer) *failure {
+	if x.r.Context().Err() != nil {
+		return &failure{code: clientGone, text: "the client went away"}
+	}
+	return &failure{code: outcomeUnknown, text: fmt.Sprintf("the request was sent to cluster %s and its answer was lost; it may or may not have taken effect, and was not repeated", a.cluster.Name)}
+}
+
+// exhausted is the end of a plan in which no candidate could be used.
+func (x *exchange) exhausted(plan routing.Plan) *failure {
+	switch {
+	case errors.Is(x.lastErr, tokencache.ErrSessionLost):
+		return &failure{code: sessionLost, text: tokencache.ErrSessionLost.Error()}
+	case errors.Is(x.lastErr, errAnswerTimeout):
+		return &failure{code: deadline, text: "no cluster answered in time", wait: true}
+	case plan.Class == routing.Primary:
+		return &failure{code: routing.NoPrimary, text: "the primary cluster could not be reached, nor a secondary that forwards to it", wait: true}
+	case x.limits.Home != "" && !x.limits.HomeFirst:
+		return &failure{code: routing.OwnerUnavailable, text: fmt.Sprintf("only cluster %s holds the token, lease or flow that this request needs, and it cannot be reached", x.limits.Home)}
+	}
+	return &failure{code: routing.NoHealthyCluster, text: "no cluster could be reached; tried: " + clusterNames(plan.Candidates)}
+}
+
+func clusterNames(cs []routing.Candidate) string {
+	names := make([]string, len(cs))
+	for i, c := range cs {
+		names[i] = c.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// send makes one attempt and reads as much of an error answer as judging needs.
+func (x *exchange) send(c *health.Cluster, address string, token tokencache.Token, last bool) *answer {
+	x.attempts++
+	if x.attempts == 1 {
+		x.from = c.Name
+	}
+	ctx, cancel := context.WithCancelCause(x.r.Context())
+	a := &answer{cluster: c, token: token, release: func() { cancel(nil) }}
+	a.out.repeatable = x.decision.Effect == routing.Repeatable && x.body.whole
+	limit := x.p.cfg.AnswerTimeout
+	if a.out.repeatable && !last {
+		limit = x.p.cfg.AttemptTimeout
+	}
+	timer := time.AfterFunc(limit, func() { cancel(errAnswerTimeout) })
+	defer timer.Stop()
+
+	var sent sentinel
+	req := x.request(sent.trace(ctx), address, token, a.out.repeatable)
+	resp, err := x.p.cfg.Upstream.RoundTrip(c.Name, req)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
+		a.err, a.out.failed, a.out.sent = err, true, sent.happened()
+		return a
+	}
+	a.resp, a.out.status = resp, resp.StatusCode
+	a.out.json = strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
+	if resp.StatusCode >= 400 {
+		a.out.text = peek(resp)
+	}
+	return a
+}
+
+// request makes the upstream request: the client's method, path, query, header and
+// body, byte for byte, with the token exchanged.
+func (x *exchange) request(ctx context.Context, address string, token tokencache.Token, repeatable bool) *http.Request {
+	base, err := url.Parse(address)
+	if err != nil {
+		base = &url.URL{} // addresses are validated with the configuration
+	}
+	out := (&http.Request{
+		Method: x.r.Method,
+		URL: &url.URL{
+			Scheme: base.Scheme, Host: base.Host,
+			Opaque: x.target.path, RawQuery: x.target.query,
+			ForceQuery: x.target.hasQuery && x.target.query == "",
+		},
+		Host:   base.Host,
+		Proto:  "HTTP/1.1",
+		Header: x.upstreamHeader(),
+	}).WithContext(ctx)
+	if !token.IsZero() {
+		x.token.put(out.Header, token.Reveal())
+	}
+	x.body.attach(out, repeatable)
+	if len(x.r.Trailer) > 0 {
+		out.Trailer = x.r.Trailer
+	}
+	return out
+}
+
+// peek reads the beginning of an error answer and puts it back.
+func peek(resp *http.Response) string {
+	head, err := io.ReadAll(io.LimitReader(resp.Body, errorPeek))
+	rest := resp.Body
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), errReader{err}, rest), rest}
+	return string(head)
+}
+
+// errReader repeats an error met while peeking; nil is no error.
+type errReader struct{ err error }
+
+func (e errReader) Read([]byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	return 0, io.EOF
+}

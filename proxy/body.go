@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// keepBody is the largest request body kept for a repeat; a larger one is sent once.
+const keepBody = 64 << 10
+
+// body is a request body that is either kept whole or streamed once.
+type body struct {
+	kept   []byte    // the whole body, when whole
+	whole  bool      // kept is all of it
+	rest   io.Reader // kept and what follows, when not whole
+	length int64     // declared length; -1 when chunked
+	spent  bool      // a streamed body was handed out
+}
+
+// readBody reads as much as is kept. A body that breaks off is the client's fault.
+func readBody(r *http.Request) (*body, error) {
+	b := &body{length: r.ContentLength}
+	if r.Body == nil || r.Body == http.NoBody {
+		b.whole = true
+		return b, nil
+	}
+	if b.length > keepBody {
+		b.rest = r.Body
+		return b, nil
+	}
+	kept, err := io.ReadAll(io.LimitReader(r.Body, keepBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the request body: %w", err)
+	}
+	if len(kept) > keepBody {
+		b.rest = io.MultiReader(bytes.NewReader(kept), r.Body)
+		return b, nil
+	}
+	b.kept, b.whole = kept, true
+	return b, nil
+}
+
+// repeatable reports whether the body can be sent (once more).
+func (b *body) repeatable() bool { return b.whole || !b.spent }
+
+// attach puts the body into an upstream request. net/http repeats some requests by
+// itself after a connection was lost: it may do so freely with what is repeatable,
+// and otherwise only while nothing was written. It must never take a client's
+// idempotency header as leave to send a write twice.
+func (b *body) attach(out *http.Request, repeatable bool) {
+	out.ContentLength = b.length
+	switch {
+	case !b.whole:
+		b.spent = true
+		out.Body = io.NopCloser(b.rest)
+	case len(b.kept) > 0:
+		out.Body = io.NopCloser(bytes.NewReader(b.kept))
+		if repeatable || !claimsIdempotency(out.Header) {
+			out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.kept)), nil }
+		}
+	case repeatable:
+		out.Body = http.NoBody
+	default:
+		// An empty body of unknown length stops net/http from repeating; it notices
+		// the end before it writes anything.
+		out.Body = io.NopCloser(bytes.NewReader(nil))
+	}
+}
+
+func claimsIdempotency(h http.Header) bool {
+	return h.Get("Idempotency-Key") != "" || h.Get("X-Idempotency-Key") != ""
+}
+
+// fields reads the few members of a small JSON body that routing depends on. It
+// never changes the body.
+func (b *body) fields() bodyFields {
+	var f bodyFields
+	if b.whole {
+		_ = json.Unmarshal(b.kept, &f) // what is not JSON has no fields
+	}
+	return f
+}
+
+type bodyFields struct {
+	Token    string   `json:"token"`
+	Accessor string   `json:"accessor"`
+	LeaseID  string   `json:"lease_id"`
+	Local    flexBool `json:"local"`
+}
+
+// flexBool takes what Vault takes for a boolean: true, "true", 1.
+type flexBool bool
+
+// UnmarshalJSON never fails: what is no boolean is false, and Vault will say so.
+func (f *flexBool) UnmarshalJSON(raw []byte) error {
+	switch string(bytes.Trim(raw, `"`)) {
+	case "true", "1", "t", "T", "TRUE", "True":
+		*f = true
+	}
+	return nil
+}
+
+// errBodySpent means that a streamed body was already sent.
+var errBodySpent = errors.New("the request body was too large to be kept for another attempt")

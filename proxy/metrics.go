@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vrproxy/vrproxy/routing"
+)
+
+// Metrics counts what the proxy does. Labels are class, cluster and code only: all
+// bounded by the configuration.
+type Metrics struct {
+	requests    *prometheus.CounterVec
+	durations   *prometheus.HistogramVec
+	attempts    *prometheus.CounterVec
+	failovers   *prometheus.CounterVec
+	lastResorts prometheus.Counter
+}
+
+// NewMetrics makes and registers the metrics.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vrproxy_requests_total", Help: "Client requests by class, answering cluster (empty for the proxy's own errors) and HTTP status.",
+		}, []string{"class", "cluster", "code"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "vrproxy_request_duration_seconds", Help: "Duration of client requests, failover included.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"class", "cluster"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vrproxy_upstream_attempts_total", Help: "Attempts at clusters by what their outcome meant.",
+		}, []string{"cluster", "outcome"}),
+		failovers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vrproxy_failovers_total", Help: "Requests that began at one cluster and were answered by another.",
+		}, []string{"from", "to"}),
+		lastResorts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vrproxy_last_resort_total", Help: "Requests for which no cluster looked usable and all were tried anyway.",
+		}),
+	}
+	r.MustRegister(m.requests, m.durations, m.attempts, m.failovers, m.lastResorts)
+	return m
+}
+
+func (m *Metrics) request(class routing.Class, cluster string, status int, took time.Duration) {
+	m.requests.WithLabelValues(string(class), cluster, strconv.Itoa(status)).Inc()
+	m.durations.WithLabelValues(string(class), cluster).Observe(took.Seconds())
+}
+
+func (m *Metrics) attempt(cluster string, v verdict) {
+	m.attempts.WithLabelValues(cluster, v.String()).Inc()
+}
+
+func (m *Metrics) failover(from, to string) { m.failovers.WithLabelValues(from, to).Inc() }
+
+func (m *Metrics) lastResort() { m.lastResorts.Inc() }
+
+// String is the verdict's name in metrics.
+func (v verdict) String() string {
+	return [...]string{"done", "next", "relogin", "confirm", "lagging", "unknown"}[v]
+}

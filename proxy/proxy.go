@@ -1,0 +1,202 @@
+// Package proxy carries one client request to Vault and its answer back:
+// guard, classify, authorise, plan, send, judge, answer. It fails over inside the
+// one request the client made, and never sends anything twice that might have had
+// an effect.
+//
+// The story is told by exchange.serve; what Vault's answers mean is the pure
+// function judge.
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/mounts"
+	"github.com/vrproxy/vrproxy/routing"
+	"github.com/vrproxy/vrproxy/tokencache"
+)
+
+// Health is what the proxy needs of the health room.
+type Health interface {
+	Topology() *health.Topology
+	Changed() <-chan struct{}
+	// Failed reports that a node could not serve a request.
+	Failed(cluster, address string, err error)
+}
+
+// Mounts is what the proxy needs of the mount learner.
+type Mounts interface {
+	Table() *routing.Table
+	Learn(ctx context.Context, q mounts.Query) bool
+	Forget(namespace string)
+}
+
+// Upstream sends one request to the node its URL names, over the cluster's
+// connections.
+type Upstream interface {
+	RoundTrip(cluster string, req *http.Request) (*http.Response, error)
+}
+
+// Config is all that a Proxy needs. Everything without a default is required.
+type Config struct {
+	Health   Health
+	Mounts   Mounts
+	Upstream Upstream
+	Router   *routing.Router
+	Planner  *routing.Planner
+	Tokens   *tokencache.Cache
+	Metrics  *Metrics
+	// PrimaryWait is how long a write waits for a primary to appear; 0: not at all.
+	PrimaryWait time.Duration
+	// AttemptTimeout is how long a repeatable request waits for the first byte of an
+	// answer while there is another cluster to ask; default 2s.
+	AttemptTimeout time.Duration
+	// AnswerTimeout is how long any request waits for the first byte of an answer;
+	// default 90s, Vault's own max_request_duration.
+	AnswerTimeout time.Duration
+	Logger        *zap.Logger // default: none
+}
+
+func (c Config) withDefaults() Config {
+	if c.AttemptTimeout <= 0 {
+		c.AttemptTimeout = 2 * time.Second
+	}
+	if c.AnswerTimeout <= 0 {
+		c.AnswerTimeout = 90 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	return c
+}
+
+// Proxy serves client requests. It is safe for concurrent use and holds nothing
+// that has to be closed.
+type Proxy struct {
+	cfg Config
+}
+
+// New makes a proxy.
+func New(cfg Config) *Proxy { return &Proxy{cfg: cfg.withDefaults()} }
+
+// Lend says when a listener lends out the proxy's own identity.
+type Lend string
+
+// The ways to lend it; the contract's words.
+const (
+	LendNever    Lend = "never"
+	LendFallback Lend = "fallback" // to requests without a token
+	LendForce    Lend = "force"    // also instead of a client's token
+)
+
+// Policy is what differs between listeners.
+type Policy struct {
+	Lend          Lend
+	RequireHeader bool // refuse requests without X-Vault-Request: true
+}
+
+// Handler serves one listener. It must not be put behind an http.ServeMux, which
+// would rewrite paths.
+func (p *Proxy) Handler(policy Policy) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &exchange{p: p, policy: policy, w: w, r: r, began: time.Now()}
+		x.serve()
+	})
+}
+
+// exchange is one client request on its way. Its fields are filled in the order of
+// the story.
+type exchange struct {
+	p      *Proxy
+	policy Policy
+	w      http.ResponseWriter
+	r      *http.Request
+	began  time.Time
+
+	target   target
+	body     *body
+	fields   bodyFields // of a small JSON body; filled when the decision needs it
+	decision routing.Decision
+	token    clientToken
+	session  *tokencache.Session // nil: no token, or one known nowhere
+	limits   routing.Constraint
+
+	attempts int
+	relogins int
+	from     string // cluster of the first attempt
+	sent     bool   // something that must not be repeated may have reached Vault
+	lastErr  error  // why the last candidate was passed over
+}
+
+// serve is the life of a request.
+func (x *exchange) serve() {
+	if f := x.guard(); f != nil {
+		x.refuse(f)
+		return
+	}
+	if f := x.classify(); f != nil {
+		x.refuse(f)
+		return
+	}
+	if f := x.authorise(); f != nil {
+		x.refuse(f)
+		return
+	}
+	if f := x.carry(); f != nil {
+		x.refuse(f)
+	}
+}
+
+// carry plans and tries until there is an answer, or nothing is left to wait for.
+func (x *exchange) carry() *failure {
+	giveUp := x.began.Add(x.p.cfg.PrimaryWait)
+	for {
+		changed := x.p.cfg.Health.Changed()
+		f := x.once()
+		if f == nil || !f.wait || x.decision.Class != routing.Primary || !time.Now().Before(giveUp) {
+			return f
+		}
+		if !x.await(changed, time.Until(giveUp)) {
+			return f
+		}
+	}
+}
+
+// once makes one plan and tries its candidates.
+func (x *exchange) once() *failure {
+	plan, err := x.p.cfg.Planner.Plan(x.p.cfg.Health.Topology(), x.decision, x.limits)
+	if err != nil {
+		return refused(err)
+	}
+	if plan.LastResort {
+		x.p.cfg.Metrics.lastResort()
+	}
+	return x.try(plan)
+}
+
+// await waits for the next topology; false means that the client or the time is
+// gone.
+func (x *exchange) await(changed <-chan struct{}, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-changed:
+		return true
+	case <-timer.C:
+	case <-x.r.Context().Done():
+	}
+	return false
+}
+
+// refuse answers with an error of the proxy's own.
+func (x *exchange) refuse(f *failure) {
+	x.head("")
+	x.observe("", statusOf(f.code))
+	x.p.cfg.Logger.Info("request refused", zap.String("code", string(f.code)), zap.String("class", string(x.decision.Class)),
+		zap.String("reason", f.text), zap.Int("attempts", x.attempts))
+	f.write(x.w)
+}

@@ -1,0 +1,169 @@
+package routing
+
+import (
+	"errors"
+	"strings"
+)
+
+// ErrNotAPI is returned for a path outside /v1/ or one that cannot be decoded.
+var ErrNotAPI = errors.New("not a Vault API path: it has to begin with /v1/ and be validly percent-encoded")
+
+// Router classifies requests. It is immutable and safe for concurrent use.
+type Router struct {
+	engines map[string]*engine
+	rules   []Rule
+}
+
+// New makes a router with the built-in engine tables and the configured rules,
+// which are tried first, in their order.
+func New(rules []Rule) *Router {
+	return &Router{engines: engines(), rules: rules}
+}
+
+// Classify decides one request with the mount table at hand; a nil table is a
+// table in which nothing is known. The error is ErrNotAPI or nil.
+func (r *Router) Classify(t *Table, req Request) (Decision, error) {
+	p, ok := apiPath(req.Path)
+	if !ok || strings.ContainsRune(p, 0) {
+		return Decision{}, ErrNotAPI
+	}
+	d := Decision{Verb: VerbOf(req.Method, req.RawQuery)}
+	var m Mount
+	var known bool
+	d.Namespace, m, d.Path, known = t.resolve(req.Namespace, p)
+	d.Mount, d.Engine = m.Path, m.Type
+	switch {
+	case d.Verb == Help:
+		d.set(Nearest, Repeatable, "help texts are the same everywhere")
+	case known:
+		r.byEngine(&d, m, req)
+	default:
+		r.guess(&d)
+	}
+	if req.Wrap {
+		d.Learns = true
+	}
+	r.applyRules(&d, p)
+	return d, nil
+}
+
+func (d *Decision) set(c Class, e Effect, why string) {
+	d.Class, d.Effect, d.Reason = c, e, why
+}
+
+// byEngine asks the engine's table, then the general rule, then mends what the
+// mount itself changes.
+func (r *Router) byEngine(d *Decision, m Mount, req Request) {
+	e, ok := r.engines[m.Type]
+	if !ok && strings.HasPrefix(m.Type, "auth/") {
+		e, ok = r.engines["auth"]
+	}
+	var found *row
+	if ok {
+		found = e.root.find(d.Path, d.Verb)
+	}
+	switch {
+	case found != nil:
+		d.set(found.class, found.effect, found.why)
+		d.Subject, d.Learns = found.subject, found.learns
+	case ok:
+		d.general()
+	default:
+		d.unknownEngine()
+	}
+	if m.Local && d.Class == Primary {
+		d.set(Nearest, d.Effect, "the mount is local to each cluster")
+	}
+	d.Special = special(d)
+	if m.Type == "sys" {
+		d.system(req)
+	}
+}
+
+func (d *Decision) general() {
+	if d.Verb&reads != 0 {
+		d.set(Nearest, Repeatable, "a read of replicated storage")
+		return
+	}
+	d.set(Primary, Once, "a write to replicated storage")
+}
+
+// unknownEngine is the careful choice for an engine that no table describes: a
+// read might create something, so its answer is looked at, and what looks like a
+// credential is not asked for twice.
+func (d *Decision) unknownEngine() {
+	d.general()
+	d.Guess, d.Learns = true, true
+	d.Reason = "no table for this engine: a write, so the primary"
+	if d.Verb&reads != 0 {
+		d.Reason = "no table for this engine: a read, so the nearest"
+	}
+	if d.Verb == Read && looksLikeCredential(d.Path) {
+		d.Effect = Once
+	}
+}
+
+// guess decides a path whose mount is not known.
+func (r *Router) guess(d *Decision) {
+	d.Guess, d.Learns = true, true
+	if rest, ok := strings.CutPrefix(d.Path, "auth/"); ok && d.Verb&(Update|Read) != 0 {
+		if _, below, _ := strings.Cut(rest, "/"); below == "login" || strings.HasPrefix(below, "login/") {
+			d.set(Nearest, Once, "mount not known yet: looks like a login")
+			d.Special = Login
+			return
+		}
+	}
+	d.general()
+	d.Reason = "mount not known yet: a write, so the primary"
+	if d.Verb&reads != 0 {
+		d.Reason = "mount not known yet: a read, so the nearest"
+	}
+	if _, below, _ := strings.Cut(d.Path, "/"); d.Verb == Read && looksLikeCredential(below) {
+		d.Effect = Once
+	}
+}
+
+func looksLikeCredential(p string) bool {
+	first, _, _ := strings.Cut(p, "/")
+	switch first {
+	case "creds", "sts", "token", "key":
+		return true
+	}
+	return false
+}
+
+func special(d *Decision) Special {
+	switch {
+	case strings.HasPrefix(d.Engine, "auth/") && d.Engine != "auth/token" && (d.Path == "login" || strings.HasPrefix(d.Path, "login/")):
+		return Login
+	case d.Engine != "auth/token":
+		return Plain
+	case d.Path == "revoke-self":
+		return RevokeSelf
+	case d.Path == "lookup-self", d.Path == "renew-self":
+		return SelfLookup
+	}
+	return Plain
+}
+
+// system mends what the rows of sys cannot say: mount edits depend on the body,
+// and the status reads of client libraries need no cluster named.
+func (d *Decision) system(req Request) {
+	first, _, _ := strings.Cut(d.Path, "/")
+	switch first {
+	case "mounts", "auth", "audit", "remount", "namespaces":
+		if d.Verb&writes == 0 {
+			return
+		}
+		d.Special = MountsEdit
+		d.BodyMatters = d.Verb == Update && first != "remount" && first != "namespaces" && !strings.HasSuffix(d.Path, "/tune")
+		if d.BodyMatters && req.LocalMount {
+			d.set(Nearest, Once, `"local": true makes it on the cluster that answers`)
+		}
+	case "health", "seal-status", "leader", "init":
+		d.StatusRead = d.Verb&(Read|Header) != 0 && d.Path == first
+	}
+	if d.Verb&(Read|Header) != 0 && d.Class == Operator {
+		d.Effect = Repeatable
+	}
+}

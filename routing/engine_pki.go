@@ -1,0 +1,34 @@
+package routing
+
+// Source: Vault 1.21.4, builtin/logical/pki. Certificates (certs/) are cluster-local
+// storage, keys and issuers are replicated.
+func pki() []row {
+	const issues = "certificates are stored by the cluster that issues them"
+	const local = "about the certificates of the cluster that answers"
+	const pure = "signs and returns, nothing is written"
+	return []row{
+		{path: "issue/+", verbs: Update, class: Nearest, learns: true, why: issues},
+		{path: "sign/+", verbs: Update, class: Nearest, learns: true, why: issues},
+		{path: "sign-verbatim/*", verbs: Update, class: Nearest, learns: true, why: issues},
+		{path: "root/sign-intermediate", verbs: Update, class: Nearest, why: issues},
+		{path: "root/sign-self-issued", verbs: Update, class: Nearest, why: issues},
+		{path: "issuer/+/issue/+", verbs: Update, class: Nearest, learns: true, why: issues},
+		{path: "issuer/+/sign/+", verbs: Update, class: Nearest, learns: true, why: issues},
+		{path: "issuer/+/sign-verbatim/*", verbs: Update, class: Nearest, learns: true, why: issues},
+		{path: "issuer/+/sign-intermediate", verbs: Update, class: Nearest, why: issues},
+		{path: "issuer/+/sign-self-issued", verbs: Update, class: Nearest, why: issues},
+		{path: "issuer/+/sign-revocation-list", verbs: Update, class: Nearest, effect: Repeatable, why: pure},
+		{path: "issuer/+/resign-crls", verbs: Update, class: Nearest, effect: Repeatable, why: pure},
+		{path: "ocsp/*", verbs: Update | reads, class: Nearest, effect: Repeatable, why: "a query"},
+		{path: "unified-ocsp/*", verbs: Update | reads, class: Nearest, effect: Repeatable, why: "a query"},
+		{path: "revoke", verbs: Update, class: Nearest, why: local},
+		{path: "revoke-with-key", verbs: Update, class: Nearest, why: local},
+		{path: "tidy", verbs: Update, class: Nearest, why: local},
+		{path: "tidy-cancel", verbs: Update, class: Nearest, why: local},
+		{path: "config/cluster", verbs: writes, class: Nearest, why: "a setting of each cluster of its own"},
+		{path: "crl/rotate", verbs: Read, class: Nearest, effect: Repeatable, why: local},
+		{path: "crl/rotate-delta", verbs: Read, class: Nearest, effect: Repeatable, why: local},
+		{path: "acme/directory", verbs: Read, class: Nearest, effect: Repeatable, why: "start of an ACME flow"},
+		{path: "acme/*", verbs: Update, class: Owner, subject: UnknownToBeKept, why: "ACME state lives on one cluster"},
+	}
+}

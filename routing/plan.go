@@ -1,0 +1,253 @@
+package routing
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/vrproxy/vrproxy/health"
+)
+
+// Code names a refusal, in the contract's words (header X-Vrproxy-Error).
+type Code string
+
+// The refusals that routing itself can come to.
+const (
+	NoHealthyCluster Code = "no-healthy-cluster"
+	NoPrimary        Code = "no-primary"
+	SplitBrain       Code = "split-brain"
+	OwnerUnavailable Code = "owner-unavailable"
+	OperatorRequest  Code = "operator-request"
+	BadRequest       Code = "bad-request"
+	RefusedByRule    Code = "refused-by-rule"
+)
+
+// Refusal is why no plan can be made. Wait says that a later topology may well
+// allow one (a primary may appear).
+type Refusal struct {
+	Code Code
+	Text string // for the client; names no secret
+	Wait bool
+}
+
+func (r *Refusal) Error() string { return r.Text }
+
+// Preferences are the routing keys of the configuration.
+type Preferences struct {
+	health.Preference
+	// WritesNearest sends writes to the nearest secondary, which forwards them.
+	WritesNearest bool
+	// MaxStaleness leaves out secondaries that lag further; 0 is no limit.
+	MaxStaleness time.Duration
+}
+
+// Candidate is one cluster that may serve a request.
+type Candidate struct {
+	*health.Cluster
+	// WayRound marks a secondary that is asked to forward a write because the
+	// primary itself cannot be reached from here.
+	WayRound bool
+}
+
+// Plan is made once per request and never changed.
+type Plan struct {
+	Decision
+	Candidates []Candidate // in order of preference; shared, must not be modified
+	// LastResort is true when no cluster looked usable and all are tried anyway:
+	// the checks may be what is broken.
+	LastResort bool
+}
+
+// Constraint is what the exchange knows beyond the request: where its token or
+// its subject lives, and what the client asked for.
+type Constraint struct {
+	Pin  string // X-Vrproxy-Cluster; empty: none
+	Home string // the home that the token or subject is bound to; empty: none
+	// HomeFirst makes Home the first choice instead of the only one.
+	HomeFirst bool
+}
+
+// Planner makes plans. What depends on the topology alone is worked out once per
+// topology and shared by all requests.
+type Planner struct {
+	prefs Preferences
+	cache atomic.Pointer[orders]
+}
+
+// NewPlanner makes a planner with the given preferences.
+func NewPlanner(p Preferences) *Planner { return &Planner{prefs: p} }
+
+// orders is what one topology means for each class.
+type orders struct {
+	topology   *health.Topology
+	nearest    []Candidate
+	lastResort bool
+	primary    []Candidate
+	refusal    *Refusal // for primary
+}
+
+// Plan orders the clusters for a decision. The error is a *Refusal.
+func (p *Planner) Plan(t *health.Topology, d Decision, c Constraint) (Plan, error) {
+	plan := Plan{Decision: d}
+	switch {
+	case d.Refused:
+		return plan, &Refusal{Code: RefusedByRule, Text: "a rule of the proxy's configuration refuses this request: " + d.Rule}
+	case c.Pin != "":
+		return p.pinned(t, plan, c.Pin, BadRequest)
+	case d.Cluster != "":
+		return p.pinned(t, plan, d.Cluster, NoHealthyCluster)
+	case d.Class == Operator && !d.StatusRead:
+		return plan, &Refusal{Code: OperatorRequest, Text: "this request acts on one cluster or node; name it with the header X-Vrproxy-Cluster (one of: " + strings.Join(names(t), ", ") + ")"}
+	case c.Home != "" && !c.HomeFirst:
+		return p.home(t, plan, c.Home)
+	}
+	o := p.orders(t)
+	if d.Class == Primary {
+		plan.Candidates = o.primary
+		if o.refusal != nil {
+			return plan, o.refusal
+		}
+		return plan, nil
+	}
+	plan.Candidates, plan.LastResort = o.nearest, o.lastResort
+	if c.Home != "" {
+		plan.Candidates = homeFirst(t, o.nearest, c.Home)
+	}
+	if len(plan.Candidates) == 0 {
+		return plan, &Refusal{Code: NoHealthyCluster, Text: "no configured cluster may serve this request", Wait: true}
+	}
+	return plan, nil
+}
+
+func names(t *health.Topology) []string {
+	out := make([]string, len(t.Clusters))
+	for i := range t.Clusters {
+		out[i] = t.Clusters[i].Name
+	}
+	return out
+}
+
+func (p *Planner) allowed(c *health.Cluster) bool {
+	return !slices.Contains(p.prefs.Never, c.Region)
+}
+
+func (p *Planner) pinned(t *health.Topology, plan Plan, name string, unknown Code) (Plan, error) {
+	c, ok := t.Cluster(name)
+	if !ok {
+		return plan, &Refusal{Code: unknown, Text: fmt.Sprintf("no cluster is called %q; configured are: %s", name, strings.Join(names(t), ", "))}
+	}
+	if !p.allowed(c) {
+		return plan, &Refusal{Code: NoHealthyCluster, Text: fmt.Sprintf("cluster %s is in region %s, which routing.never forbids", c.Name, c.Region)}
+	}
+	plan.Candidates = []Candidate{{Cluster: c}}
+	return plan, nil
+}
+
+// home allows only the clusters that hold what the request names.
+func (p *Planner) home(t *health.Topology, plan Plan, home string) (Plan, error) {
+	for _, c := range t.Members(home) {
+		if c.Usable() && p.allowed(c) {
+			plan.Candidates = append(plan.Candidates, Candidate{Cluster: c})
+		}
+	}
+	if len(plan.Candidates) == 0 {
+		return plan, &Refusal{Code: OwnerUnavailable, Text: fmt.Sprintf("only cluster %s holds the token, lease or flow that this request needs, and it cannot be reached", home), Wait: true}
+	}
+	return plan, nil
+}
+
+func homeFirst(t *health.Topology, nearest []Candidate, home string) []Candidate {
+	out := make([]Candidate, 0, len(nearest))
+	for _, c := range nearest {
+		if t.HomeOf(c.Name) == home {
+			out = append(out, c)
+		}
+	}
+	for _, c := range nearest {
+		if t.HomeOf(c.Name) != home {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Nearest returns the clusters that serve, most preferred first, as plans of class
+// nearest use them. The slice is shared and must not be modified.
+func (p *Planner) Nearest(t *health.Topology) []Candidate { return p.orders(t).nearest }
+
+func (p *Planner) orders(t *health.Topology) *orders {
+	if o := p.cache.Load(); o != nil && o.topology == t {
+		return o
+	}
+	o := &orders{topology: t}
+	p.orderNearest(o)
+	p.orderPrimary(o)
+	p.cache.Store(o)
+	return o
+}
+
+func (p *Planner) orderNearest(o *orders) {
+	all := o.topology.Nearest(p.prefs.Preference)
+	for _, state := range []health.State{health.StateHealthy, health.StateDegraded} {
+		for _, c := range all {
+			if c.State == state && !p.stale(c) {
+				o.nearest = append(o.nearest, Candidate{Cluster: c})
+			}
+		}
+	}
+	if len(o.nearest) > 0 {
+		return
+	}
+	o.lastResort = true
+	for _, c := range all {
+		if c.State != health.StateDrained {
+			o.nearest = append(o.nearest, Candidate{Cluster: c})
+		}
+	}
+}
+
+func (p *Planner) stale(c *health.Cluster) bool {
+	return p.prefs.MaxStaleness > 0 && c.Role == health.RoleSecondary && c.Lag > p.prefs.MaxStaleness
+}
+
+// orderPrimary puts the primary first, or last with writes: nearest, and linked
+// secondaries as the way round: they forward writes themselves.
+func (p *Planner) orderPrimary(o *orders) {
+	t := o.topology
+	if t.SplitBrain {
+		o.refusal = &Refusal{Code: SplitBrain, Text: "writes are refused: " + strings.Join(t.Claimants, " and ") + " both claim to be primary; demote one of them"}
+		return
+	}
+	var direct, round []Candidate
+	for _, c := range o.nearest {
+		switch {
+		case c.Name == t.Primary && c.Usable():
+			direct = append(direct, c)
+		case c.Role == health.RoleSecondary && c.Linked && c.Usable():
+			round = append(round, Candidate{Cluster: c.Cluster, WayRound: true})
+		}
+	}
+	o.primary = append(direct, round...)
+	if p.prefs.WritesNearest {
+		o.primary = append(round, direct...)
+	}
+	if len(o.primary) == 0 {
+		o.refusal = noPrimary(t)
+	}
+}
+
+func noPrimary(t *health.Topology) *Refusal {
+	text := "no primary cluster is known"
+	if t.Primary != "" {
+		text = "the primary cluster " + t.Primary + " cannot be reached, and no secondary has a working connection to it"
+	} else if standalone(t) {
+		text += ": these clusters do not replicate; pin one of them with role: primary"
+	}
+	return &Refusal{Code: NoPrimary, Text: text, Wait: true}
+}
+
+func standalone(t *health.Topology) bool {
+	return slices.ContainsFunc(t.Clusters, func(c health.Cluster) bool { return c.Role == health.RoleStandalone })
+}

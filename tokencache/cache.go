@@ -1,0 +1,306 @@
+package tokencache
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/vault/api"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+)
+
+// Vault gives clients for control calls (logins, lookups, renewals) to whichever
+// cluster of a home serves now. Implemented by internal/app.
+type Vault interface {
+	Client(home string) (*api.Client, error)
+}
+
+// The errors of this package; their texts are fit for clients.
+var (
+	// ErrSessionLost: the token is needed on another cluster, and its login cannot
+	// be repeated there.
+	ErrSessionLost = errors.New("the login behind this token cannot be repeated; log in again")
+	// ErrBound: the token cannot be had on this home because nobody knows how to
+	// log in for it.
+	ErrBound = errors.New("this token is bound to the cluster that issued it")
+	// ErrUnavailable: the cluster did not answer the login.
+	ErrUnavailable = errors.New("logging in did not get an answer")
+	// ErrNowhere: no cluster knows the token, lease or accessor.
+	ErrNowhere = errors.New("no cluster knows it")
+	// ErrUndecided: no cluster that answered knows it, but some could not be asked.
+	ErrUndecided = errors.New("not every cluster that may know it could be asked")
+)
+
+// Config is all that a Cache needs. Vault is required.
+type Config struct {
+	Vault  Vault
+	Replay bool // remember logins seen through the proxy, to repeat them elsewhere
+	Max    int  // sessions kept; least recently used go first; default 10000
+	// Idle is how long a session may be unused before its tokens on other homes are
+	// given back; default 1h.
+	Idle time.Duration
+	// Prewarm names homes on which a new session gets a token ahead of need; nil: none.
+	Prewarm func() []string
+	// Identity is the proxy's own login; nil: none.
+	Identity *IdentityConfig
+	// LoginTimeout bounds one login; default 10s.
+	LoginTimeout time.Duration
+	// OnLogin is told every login the proxy made: the home, and "ok", "refused" or
+	// "failed"; may be nil.
+	OnLogin func(home, outcome string)
+	Logger  *zap.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Max <= 0 {
+		c.Max = 10000
+	}
+	if c.Idle <= 0 {
+		c.Idle = time.Hour
+	}
+	if c.LoginTimeout <= 0 {
+		c.LoginTimeout = 10 * time.Second
+	}
+	if c.OnLogin == nil {
+		c.OnLogin = func(string, string) {}
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	return c
+}
+
+const (
+	maxHomes     = 100_000          // leases, wrapping tokens and accessors remembered
+	maxUnknown   = 10_000           // tokens remembered as known nowhere
+	unknownFor   = 10 * time.Second // how long such a token is not asked for again
+	sweepEvery   = time.Second      // renewals, expiry, giving back
+	prewarmers   = 4                // prewarming logins at once
+	revokeWithin = 5 * time.Second  // one attempt to give a token back
+)
+
+// Cache holds all sessions. Start Run for renewals and expiry.
+type Cache struct {
+	cfg      Config
+	hashKey  []byte
+	identity *Session // nil without Config.Identity
+
+	sessions *lru.Cache[key, *Session]  // by the token the client holds; logins seen here
+	foreign  *lru.Cache[key, *Session]  // the same for tokens not issued through this proxy
+	homes    *lru.Cache[key, string]    // lease ids, wrapping tokens, accessors
+	leases   *lru.Cache[key, string]    // lease ids alone, for counting
+	unknown  *lru.Cache[key, time.Time] // tokens known nowhere
+	lookups  singleflight.Group         // one search per token
+	warm     chan *Session              // sessions waiting to be prewarmed
+	doomed   struct {
+		sync.Mutex
+		list []doomed // tokens to be revoked
+	}
+}
+
+// doomed is a token the proxy minted and has to give back.
+type doomed struct {
+	home    string
+	token   Token
+	expires time.Time
+}
+
+// New makes an empty cache.
+func New(cfg Config) (*Cache, error) {
+	c := &Cache{cfg: cfg.withDefaults(), hashKey: make([]byte, 32), warm: make(chan *Session, 1024)}
+	if _, err := rand.Read(c.hashKey); err != nil {
+		return nil, fmt.Errorf("making the session key: %w", err)
+	}
+	var errs [5]error
+	c.sessions, errs[0] = lru.NewWithEvict(c.cfg.Max, func(_ key, s *Session) { s.end() })
+	c.foreign, errs[1] = lru.New[key, *Session](c.cfg.Max)
+	c.homes, errs[2] = lru.New[key, string](maxHomes)
+	c.leases, errs[3] = lru.New[key, string](maxHomes)
+	c.unknown, errs[4] = lru.New[key, time.Time](maxUnknown)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("making the session cache: %w", err)
+	}
+	if cfg.Identity != nil {
+		c.identity = c.newSession(key{}, "", Token{}, &configured{*cfg.Identity})
+	}
+	return c, nil
+}
+
+// Identity is the proxy's own session; nil when none is configured.
+func (c *Cache) Identity() *Session { return c.identity }
+
+// Sessions is how many client sessions are alive.
+func (c *Cache) Sessions() int { return c.sessions.Len() }
+
+// Tokens is how many tokens the proxy holds on a home, the clients' own included.
+func (c *Cache) Tokens(home string) int {
+	n := 0
+	for _, s := range c.all() {
+		n += s.holds(home)
+	}
+	return n
+}
+
+// Leases is how many leases are known to live on a home.
+func (c *Cache) Leases(home string) int {
+	n := 0
+	for _, h := range c.leases.Values() {
+		if h == home {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Cache) all() []*Session {
+	out := append(c.sessions.Values(), c.foreign.Values()...)
+	if c.identity != nil {
+		out = append(out, c.identity)
+	}
+	return out
+}
+
+// NoteLease remembers the home of a lease.
+func (c *Cache) NoteLease(home, id string) {
+	c.homes.Add(c.keyOf(id), home)
+	c.leases.Add(c.keyOf(id), home)
+}
+
+// ForgetLease forgets a revoked lease.
+func (c *Cache) ForgetLease(id string) {
+	c.homes.Remove(c.keyOf(id))
+	c.leases.Remove(c.keyOf(id))
+}
+
+// NoteHome remembers the home of a wrapping token or accessor.
+func (c *Cache) NoteHome(home, name string) { c.homes.Add(c.keyOf(name), home) }
+
+// HomeOf gives the remembered home of a lease, wrapping token, accessor or client
+// token.
+func (c *Cache) HomeOf(name string) (string, bool) {
+	k := c.keyOf(name)
+	if h, ok := c.homes.Get(k); ok {
+		return h, true
+	}
+	if s, ok := c.lookup(k); ok && s.home != "" {
+		return s.home, true
+	}
+	return "", false
+}
+
+// Run renews, expires and gives back until ctx ends, then returns after everything
+// it started has. Tokens that the proxy minted are revoked on the way out as far as
+// stopping leaves time; what is not revoked expires.
+func (c *Cache) Run(ctx context.Context) error {
+	var g errgroup.Group
+	for range prewarmers {
+		g.Go(func() error { c.prewarmer(ctx); return nil })
+	}
+	g.Go(func() error { c.sweeper(ctx); return nil })
+	return g.Wait()
+}
+
+func (c *Cache) sweeper(ctx context.Context) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			c.sweep(ctx)
+		}
+	}
+}
+
+func (c *Cache) sweep(ctx context.Context) {
+	now := time.Now()
+	for _, s := range c.all() {
+		switch {
+		case s.expired(now):
+			c.drop(s)
+		case s.idle(now, c.cfg.Idle):
+			s.giveBack()
+		default:
+			s.renewDue(ctx, now)
+		}
+	}
+	c.revokeDoomed(ctx)
+}
+
+// drop forgets a session; its minted tokens are revoked.
+func (c *Cache) drop(s *Session) {
+	if s == c.identity {
+		return
+	}
+	c.sessions.Remove(s.key) // ends it
+	c.foreign.Remove(s.key)
+	s.end()
+}
+
+// End ends the session of a client token, after its revocation. Unknown tokens are
+// fine.
+func (c *Cache) End(token string) {
+	if s, ok := c.lookup(c.keyOf(token)); ok {
+		c.drop(s)
+	}
+}
+
+func (c *Cache) doom(d ...doomed) {
+	c.doomed.Lock()
+	defer c.doomed.Unlock()
+	c.doomed.list = append(c.doomed.list, d...)
+}
+
+// revokeDoomed tries to give back every doomed token once; those whose home does
+// not answer stay until they expire.
+func (c *Cache) revokeDoomed(ctx context.Context) {
+	c.doomed.Lock()
+	list := c.doomed.list
+	c.doomed.list = nil
+	c.doomed.Unlock()
+	for _, d := range list {
+		if !d.expires.IsZero() && time.Now().After(d.expires) {
+			continue
+		}
+		if err := c.revoke(ctx, d); err != nil && !definite(err) {
+			c.doom(d)
+		}
+	}
+}
+
+func (c *Cache) revoke(ctx context.Context, d doomed) error {
+	client, err := c.cfg.Vault.Client(d.home)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, revokeWithin)
+	defer cancel()
+	client.SetToken(d.token.Reveal())
+	return client.Auth().Token().RevokeSelfWithContext(ctx, "")
+}
+
+// definite reports whether Vault itself refused, so that asking again is useless.
+func definite(err error) bool {
+	var answer *api.ResponseError
+	return errors.As(err, &answer) && answer.StatusCode >= 400 && answer.StatusCode < 500 && answer.StatusCode != 412 && answer.StatusCode != 429 && answer.StatusCode != 472 && answer.StatusCode != 473
+}
+
+func (c *Cache) prewarmer(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-c.warm:
+			for _, home := range c.cfg.Prewarm() {
+				_, _ = s.Token(ctx, home) // a failure shows again when the token is needed
+			}
+		}
+	}
+}

@@ -1,0 +1,307 @@
+package tokencache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
+)
+
+// Session is what is remembered of one client token.
+type Session struct {
+	cache      *Cache
+	key        key
+	client     Token       // what the client holds; zero for the proxy's identity
+	home       string      // where client is valid; empty for the identity and orphan batch tokens
+	everywhere bool        // an orphan batch token: valid on every cluster of the set
+	creds      credentials // nil: cannot be repeated
+	flight     singleflight.Group
+
+	mu      sync.Mutex
+	tokens  map[string]held // by home
+	expires time.Time       // of the client's token; zero: never
+	used    time.Time
+	ended   bool
+}
+
+// held is one token on one home.
+type held struct {
+	token     Token
+	accessor  string
+	minted    bool // by the proxy, not by the client
+	renewable bool
+	ttl       time.Duration // at its making or last renewal; 0: does not expire
+	since     time.Time
+	retry     time.Time // not renewed before
+}
+
+func (h held) expired(now time.Time) bool { return h.ttl > 0 && now.After(h.since.Add(h.ttl)) }
+
+func (h held) renewalDue(now time.Time) bool {
+	return h.minted && h.renewable && h.ttl > 0 && now.After(h.since.Add(h.ttl*2/3)) && now.After(h.retry)
+}
+
+func (c *Cache) newSession(k key, home string, client Token, creds credentials) *Session {
+	return &Session{cache: c, key: k, client: client, home: home, creds: creds, tokens: make(map[string]held), used: time.Now()}
+}
+
+// Client is the token the client holds; zero for the proxy's own identity.
+func (s *Session) Client() Token { return s.client }
+
+// Home is where the client's token was issued; empty when it is valid on every
+// cluster or belongs to the proxy.
+func (s *Session) Home() string { return s.home }
+
+// Roams reports whether the session can have a token on any home.
+func (s *Session) Roams() bool { return s.everywhere || s.creds != nil }
+
+// Token gives the session's token on a home, logging in there if need be; callers
+// that need it at the same time share one login. The errors are ErrSessionLost,
+// ErrBound, ErrUnavailable, or the context's.
+func (s *Session) Token(ctx context.Context, home string) (Token, error) {
+	if t, err := s.have(home); err != nil || !t.IsZero() {
+		return t, err
+	}
+	if s.creds == nil {
+		return Token{}, fmt.Errorf("%w (%s)", ErrBound, s.home)
+	}
+	// The login serves all who wait, so it does not end with the one who began it.
+	done := s.flight.DoChan(home, func() (any, error) {
+		if t, err := s.have(home); err != nil || !t.IsZero() {
+			return t, err
+		}
+		return s.login(context.WithoutCancel(ctx), home)
+	})
+	select {
+	case <-ctx.Done():
+		return Token{}, ctx.Err()
+	case r := <-done:
+		t, _ := r.Val.(Token)
+		return t, r.Err
+	}
+}
+
+func (s *Session) have(home string) (Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.used = now
+	if s.ended {
+		return Token{}, ErrSessionLost
+	}
+	if s.everywhere {
+		return s.client, nil
+	}
+	if h, ok := s.tokens[home]; ok && !h.expired(now) {
+		return h.token, nil
+	}
+	return Token{}, nil
+}
+
+func (s *Session) login(ctx context.Context, home string) (Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cache.cfg.LoginTimeout)
+	defer cancel()
+	client, err := s.cache.cfg.Vault.Client(home)
+	if err != nil {
+		return Token{}, fmt.Errorf("%w: %s", ErrUnavailable, describe(err))
+	}
+	if ns := s.creds.namespace(home); ns != "" {
+		client.SetNamespace(ns)
+	}
+	secret, err := s.creds.login(ctx, client, home)
+	if err == nil && (secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "") {
+		err = errors.New("the answer holds no token (login MFA, or wrapped)")
+	}
+	if err != nil {
+		return Token{}, s.loginFailed(home, err)
+	}
+	s.cache.cfg.OnLogin(home, "ok")
+	s.cache.cfg.Logger.Info("logged in", zap.String("home", home), zap.Bool("identity", s == s.cache.identity))
+	return s.keep(home, secret.Auth), nil
+}
+
+func (s *Session) loginFailed(home string, err error) error {
+	kind, outcome := ErrUnavailable, "failed"
+	if definite(err) {
+		kind, outcome = ErrSessionLost, "refused"
+	}
+	s.cache.cfg.OnLogin(home, outcome)
+	s.cache.cfg.Logger.Warn("login failed", zap.String("home", home), zap.String("outcome", outcome), zap.String("error", describe(err)))
+	return fmt.Errorf("%w (%s)", kind, describe(err))
+}
+
+// keep stores a minted token. When the session has ended meanwhile, the token is
+// given back at once.
+func (s *Session) keep(home string, auth *api.SecretAuth) Token {
+	ttl := time.Duration(auth.LeaseDuration) * time.Second
+	h := held{token: NewToken(auth.ClientToken), accessor: auth.Accessor, minted: !s.borrowed(), renewable: auth.Renewable, ttl: ttl, since: time.Now()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		s.cache.doom(doomed{home: home, token: h.token, expires: h.since.Add(h.ttl)})
+		return h.token
+	}
+	s.tokens[home] = h
+	return h.token
+}
+
+// borrowed reports whether the session's tokens belong to somebody else (a token
+// file): the proxy neither renews nor revokes them.
+func (s *Session) borrowed() bool {
+	c, ok := s.creds.(*configured)
+	return ok && c.cfg.Method == "token_file"
+}
+
+// Accessor is the accessor of the session's token on a home; empty if unknown.
+func (s *Session) Accessor(home string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tokens[home].accessor
+}
+
+// Rejected tells that a home does not accept a token any more. The token is
+// forgotten, unless a newer one took its place meanwhile; again says whether
+// asking for a token once more can help.
+func (s *Session) Rejected(home string, t Token) (again bool) {
+	if s.everywhere {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h, ok := s.tokens[home]; ok && h.token == t && s.creds != nil {
+		delete(s.tokens, home)
+	}
+	return s.creds != nil && !s.ended
+}
+
+// Extend tells that the client's token was renewed and lives for ttl from now.
+func (s *Session) Extend(ttl time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ttl > 0 {
+		s.expires = time.Now().Add(ttl)
+	}
+	if h, ok := s.tokens[s.home]; ok && !h.minted {
+		h.since, h.ttl = time.Now(), ttl
+		s.tokens[s.home] = h
+	}
+}
+
+func (s *Session) expired(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.expires.IsZero() && now.After(s.expires)
+}
+
+func (s *Session) idle(now time.Time, limit time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now.Sub(s.used) > limit
+}
+
+func (s *Session) holds(home string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.tokens[home]; ok {
+		return 1
+	}
+	return 0
+}
+
+// giveBack revokes the minted tokens on all homes and keeps the session.
+func (s *Session) giveBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cache.doom(s.takeMintedLocked()...)
+}
+
+func (s *Session) takeMintedLocked() []doomed {
+	var out []doomed
+	for home, h := range s.tokens {
+		if !h.minted {
+			continue
+		}
+		d := doomed{home: home, token: h.token}
+		if h.ttl > 0 {
+			d.expires = h.since.Add(h.ttl)
+		}
+		out = append(out, d)
+		delete(s.tokens, home)
+	}
+	return out
+}
+
+// end is the end of a session: nothing more is logged in for it, its credentials
+// are wiped, its minted tokens revoked.
+func (s *Session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	s.cache.doom(s.takeMintedLocked()...)
+	if s.creds != nil {
+		s.creds.wipe()
+	}
+}
+
+// renewDue renews the minted tokens whose time has come.
+func (s *Session) renewDue(ctx context.Context, now time.Time) {
+	s.mu.Lock()
+	due := make(map[string]held)
+	for home, h := range s.tokens {
+		if h.renewalDue(now) {
+			due[home] = h
+		}
+	}
+	s.mu.Unlock()
+	for home, h := range due {
+		auth, err := s.renew(ctx, home, h)
+		s.renewed(home, h, auth, err)
+	}
+}
+
+func (s *Session) renew(ctx context.Context, home string, h held) (*api.SecretAuth, error) {
+	client, err := s.cache.cfg.Vault.Client(home)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cache.cfg.LoginTimeout)
+	defer cancel()
+	client.SetToken(h.token.Reveal())
+	secret, err := client.Auth().Token().RenewSelfWithContext(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	if secret == nil || secret.Auth == nil {
+		return nil, &api.ResponseError{StatusCode: http.StatusBadGateway, Errors: []string{"renewal without an auth block"}}
+	}
+	return secret.Auth, nil
+}
+
+// renewed notes how a renewal went. A token that Vault refuses to renew, or that
+// reached its maximum, is dropped when it expires; the next use logs in anew.
+func (s *Session) renewed(home string, h held, auth *api.SecretAuth, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, ok := s.tokens[home]
+	if !ok || now.token != h.token {
+		return
+	}
+	switch {
+	case err == nil:
+		now.since, now.ttl, now.renewable = time.Now(), time.Duration(auth.LeaseDuration)*time.Second, auth.Renewable
+	case definite(err):
+		now.renewable = false
+	default:
+		now.retry = time.Now().Add(max(h.ttl/20, sweepEvery))
+	}
+	s.tokens[home] = now
+}
