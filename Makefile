@@ -1,0 +1,66 @@
+# What one does with this repository. `make` alone lists it.
+
+GO        ?= go
+BIN       := bin/vrproxy
+FUZZTIME  ?= 30s
+E2E_DIR   ?= e2e
+E2E_FLAGS ?= -race -count=1 -timeout 60m -v
+TESTFLAGS ?=
+
+# Stamped here instead of by the go command, which gives up on a checkout that
+# another user owns.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/vrproxy/vrproxy/internal/app.version=$(VERSION) \
+           -X github.com/vrproxy/vrproxy/internal/app.commit=$(COMMIT)
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+# The race detector needs a C compiler; nothing else here does.
+RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help build dev test lint fmt e2e bench fuzz ci clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## build bin/vrproxy
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/vrproxy
+
+dev: ## run a multi-region laboratory with the proxy in front; needs nothing but Go
+	$(GO) run ./cmd/vrproxy dev
+
+test: ## vet and test, with the race detector if there is a C compiler
+	$(GO) vet ./...
+	@test -n '$(RACE)' || echo '*** no C compiler found: testing WITHOUT the race detector (install gcc to have it) ***'
+	$(GO) test $(RACE) -shuffle=on $(TESTFLAGS) ./...
+
+lint: ## golangci-lint, gofmt, and whether go.mod is tidy
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' 2>/dev/null | while read -r f; do test -f "$$f" && echo "$$f"; done)); \
+	  test -z "$$unformatted" || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+e2e: ## test against real Vault and PostgreSQL (builds Vault once, then caches it)
+	$(GO) -C $(E2E_DIR) test $(E2E_FLAGS) ./...
+
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Minimising is capped: by default it may take 60 s for one input, during which
+# nothing new is tried.
+fuzz: ## run each fuzz target for FUZZTIME
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | grep -v '^\./$(E2E_DIR)/' | \
+	while IFS=: read -r file func; do \
+	  echo "== $$(dirname $$file) $${func#func }"; \
+	  $(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$(dirname $$file)" || exit 1; \
+	done
+
+ci: ## all that a merge needs, as the build server runs it
+	.ci/run
+
+clean: ## remove what was built
+	rm -rf bin build

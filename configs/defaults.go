@@ -1,0 +1,40 @@
+package configs
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Default returns the configuration of a file that says nothing. It is not
+// valid: region and clusters have no default.
+func Default() *Config {
+	return &Config{
+		Listeners: []Listener{{Address: DefaultListenAddress, Identity: UseNever}},
+		Sessions:  Sessions{Replay: true, Max: 10000, Prewarm: true, Idle: time.Hour},
+		Routing: Routing{
+			Writes:        WritesPrimary,
+			LatencyWindow: 15 * time.Millisecond,
+			PrimaryDown:   PrimaryDownWait,
+			PrimaryWait:   10 * time.Second,
+			Consistency:   ConsistencySession,
+		},
+		Health:   Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2},
+		Admin:    Admin{Address: DefaultAdminAddress},
+		Shutdown: Shutdown{DrainTimeout: 30 * time.Second},
+		Log:      Log{Level: LogInfo, Format: LogJSON},
+	}
+}
+
+// setDefaults fills a dns block that was given without any key.
+func (d *DNS) setDefaults() {
+	*d = DNS{
+		Address: DefaultDNSAddress,
+		Zone:    DefaultDNSZone,
+		TTL:     5 * time.Second,
+		Forward: []string{"/etc/resolv.conf"},
+		Allow:   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+	}
+}
+
+// setDefaults fills an identity block that was given without any key.
+func (i *Identity) setDefaults() { i.Use = UseFallback }

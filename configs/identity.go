@@ -1,0 +1,107 @@
+package configs
+
+// Identity is the proxy's own login.
+type Identity struct {
+	// Method is the way to log in. Required.
+	Method Method `yaml:"method"`
+	// Mount is where the auth method is mounted, without the auth/ prefix.
+	// Default: the method's name.
+	Mount string `yaml:"mount"`
+	// Namespace is where the auth mount lives. Default: the root namespace.
+	Namespace string `yaml:"namespace"`
+	// Options are the method's credentials.
+	Options Options `yaml:"options"`
+	// PerCluster holds what differs on some clusters, by cluster name.
+	// Default: nothing differs.
+	PerCluster map[string]Override `yaml:"per_cluster"`
+	// Use says which requests get the identity, unless a listener says
+	// otherwise. Default: fallback.
+	Use IdentityUse `yaml:"use"`
+}
+
+// Override is what differs in the proxy's login on one cluster. A key that is
+// not given is taken from the identity.
+type Override struct {
+	// Mount replaces identity.mount.
+	Mount string `yaml:"mount"`
+	// Namespace replaces identity.namespace; nil keeps it, "" is the root.
+	Namespace *string `yaml:"namespace"`
+	// Options replace identity.options one by one; a value and the file that
+	// can hold it count as one.
+	Options Options `yaml:"options"`
+}
+
+// Options are the credentials of all login methods; which of them apply
+// depends on the method. None has a default but token_path.
+type Options struct {
+	// RoleID is the role id of approle.
+	RoleID string `yaml:"role_id"`
+	// RoleIDFile is a file that holds RoleID.
+	RoleIDFile string `yaml:"role_id_file" file:"relative"`
+	// SecretID is the secret id of approle; roles without bind_secret_id need
+	// none. Better kept in SecretIDFile.
+	SecretID Secret `yaml:"secret_id"`
+	// SecretIDFile is a file that holds SecretID.
+	SecretIDFile string `yaml:"secret_id_file" file:"relative"`
+	// Role is the role to log in to with kubernetes or jwt.
+	Role string `yaml:"role"`
+	// TokenPath is the service account token of kubernetes. Default: where
+	// Kubernetes puts it.
+	TokenPath string `yaml:"token_path" file:"relative"`
+	// Path is the file with the token of token_file or the JWT of jwt.
+	Path string `yaml:"path" file:"relative"`
+	// JWTFile is another word for Path with jwt; after Load it is empty and
+	// Path is set.
+	JWTFile string `yaml:"jwt_file" file:"relative"`
+	// Username is the user of userpass or ldap.
+	Username string `yaml:"username"`
+	// Password is the password of userpass or ldap. Better kept in PasswordFile.
+	Password Secret `yaml:"password"`
+	// PasswordFile is a file that holds Password.
+	PasswordFile string `yaml:"password_file" file:"relative"`
+	// Name is the certificate role of cert. Default: Vault tries all of them.
+	Name string `yaml:"name"`
+}
+
+// For returns the identity as it is on the named cluster: with the overrides
+// applied and PerCluster empty.
+func (i Identity) For(cluster string) Identity {
+	o := i.PerCluster[cluster]
+	i.PerCluster = nil
+	if o.Mount != "" {
+		i.Mount = o.Mount
+	}
+	if o.Namespace != nil {
+		i.Namespace = *o.Namespace
+	}
+	i.Options = i.Options.with(o.Options)
+	return i
+}
+
+// with returns o with the options that over gives. A value and its file are
+// one option: overriding either drops both.
+func (o Options) with(over Options) Options {
+	if over.RoleID != "" || over.RoleIDFile != "" {
+		o.RoleID, o.RoleIDFile = over.RoleID, over.RoleIDFile
+	}
+	if !over.SecretID.IsZero() || over.SecretIDFile != "" {
+		o.SecretID, o.SecretIDFile = over.SecretID, over.SecretIDFile
+	}
+	if !over.Password.IsZero() || over.PasswordFile != "" {
+		o.Password, o.PasswordFile = over.Password, over.PasswordFile
+	}
+	if over.Path != "" || over.JWTFile != "" {
+		o.Path, o.JWTFile = over.Path, over.JWTFile
+	}
+	override(&o.Role, over.Role)
+	override(&o.TokenPath, over.TokenPath)
+	override(&o.Username, over.Username)
+	override(&o.Name, over.Name)
+	return o
+}
+
+func override(s *string, by string) {
+	if by != "" {
+		*s = by
+	}
+}

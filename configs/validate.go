@@ -1,0 +1,135 @@
+package configs
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// validator judges a decoded Config as a whole.
+type validator struct {
+	*report
+	c *Config
+}
+
+// validate adds every problem with c to r.
+func validate(c *Config, r *report) {
+	v := validator{report: r, c: c}
+	if c.Region == "" {
+		v.add("region", "it is required; say where this proxy runs, or set VRPROXY_REGION")
+	}
+	v.clusters()
+	v.listeners()
+	v.admin()
+	v.clashes()
+	v.identity()
+	v.routing()
+	v.dns()
+	v.numbers()
+}
+
+// required reports a missing value.
+func (v validator) required(key, value, remedy string) {
+	if value == "" {
+		v.add(key, "it is required; %s", remedy)
+	}
+}
+
+// numbers holds the numbers and durations to their ranges.
+func (v validator) numbers() {
+	c := v.c
+	v.atLeastOne("sessions.max", c.Sessions.Max)
+	v.atLeastOne("health.fall", c.Health.Fall)
+	v.atLeastOne("health.rise", c.Health.Rise)
+	v.positive("sessions.idle", c.Sessions.Idle)
+	v.positive("health.interval", c.Health.Interval)
+	v.positive("health.timeout", c.Health.Timeout)
+	v.notNegative("routing.latency_window", c.Routing.LatencyWindow)
+	v.notNegative("routing.primary_wait", c.Routing.PrimaryWait)
+	v.notNegative("routing.max_staleness", c.Routing.MaxStaleness)
+	v.notNegative("shutdown.drain_delay", c.Shutdown.DrainDelay)
+	v.notNegative("shutdown.drain_timeout", c.Shutdown.DrainTimeout)
+	if c.Health.Timeout > c.Health.Interval && c.Health.Interval > 0 {
+		v.add("health.timeout", "%s is longer than the interval of %s; probes of one node would overlap, so make it at most %s",
+			c.Health.Timeout, c.Health.Interval, c.Health.Interval)
+	}
+}
+
+func (v validator) atLeastOne(key string, n int) {
+	if n < 1 {
+		v.add(key, "%d is too small; give 1 or more", n)
+	}
+}
+
+func (v validator) positive(key string, d time.Duration) {
+	if d <= 0 {
+		v.add(key, "%s is too short; give a duration above 0s", d)
+	}
+}
+
+func (v validator) notNegative(key string, d time.Duration) {
+	if d < 0 {
+		v.add(key, "%s is negative; give 0s or more", d)
+	}
+}
+
+// dns judges the DNS server's block.
+func (v validator) dns() {
+	d := v.c.DNS
+	if d == nil {
+		return
+	}
+	v.hostPort("dns.address", d.Address, DefaultDNSAddress)
+	if !isZone(d.Zone) {
+		v.add("dns.zone", "%q is not a domain name; write it like %s", shorten(d.Zone), DefaultDNSZone)
+	}
+	if d.TTL < 0 || d.TTL > time.Hour {
+		v.add("dns.ttl", "%s is out of range; give 0s to 1h", d.TTL)
+	}
+	for i, resolver := range d.Forward {
+		v.resolver(fmt.Sprintf("dns.forward[%d]", i), resolver)
+	}
+}
+
+func (v validator) resolver(key, resolver string) {
+	if strings.HasPrefix(resolver, "/") {
+		return
+	}
+	host, port, err := net.SplitHostPort(resolver)
+	if err != nil || host == "" || !isPort(port) || port == "0" {
+		v.add(key, "%q is not a resolver; write host:port like 10.0.0.2:53, or the absolute path of a resolv.conf", shorten(resolver))
+	}
+}
+
+// isZone reports whether zone is a domain name with its final dot.
+func isZone(zone string) bool {
+	name, ok := strings.CutSuffix(zone, ".")
+	if !ok || len(name) > 253 {
+		return false
+	}
+	return !slices.ContainsFunc(strings.Split(strings.ToLower(name), "."), func(label string) bool {
+		return !dnsLabel.MatchString(label)
+	})
+}
+
+// hostPort reports whether address is host:port, and adds a problem if not.
+func (v validator) hostPort(key, address, example string) bool {
+	if address == "" {
+		v.add(key, "it is required; write host:port like %s", example)
+		return false
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !isPort(port) || strings.ContainsAny(host, "/ ") {
+		v.add(key, "%q is not an address; write host:port like %s", shorten(address), example)
+		return false
+	}
+	return true
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}

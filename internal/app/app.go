@@ -1,0 +1,319 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vrproxy/vrproxy/configs"
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/admin"
+	"github.com/vrproxy/vrproxy/internal/dnsserver"
+	"github.com/vrproxy/vrproxy/internal/mounts"
+	"github.com/vrproxy/vrproxy/proxy"
+	"github.com/vrproxy/vrproxy/tokencache"
+)
+
+// Options are what an App is made of. Config is required.
+type Options struct {
+	Config *configs.Config
+	Logger *zap.Logger     // default: none
+	Level  zap.AtomicLevel // of Logger; a reload sets it
+	Lab    admin.Lab       // the laboratory behind the admin listener; nil outside dev
+	OnQuit func()          // POST /quit; may be nil
+}
+
+// App is one running proxy as a value: New binds, Start serves, Reload swaps,
+// Stop ends. It is used from one goroutine, save Ready and Admin.
+type App struct {
+	opts      Options
+	shared    shared
+	cores     current
+	listeners []*listener
+	admin     *admin.Server
+	dns       *dnsserver.Server
+	events    *admin.Events
+	registry  *prometheus.Registry
+	reloads   *prometheus.CounterVec
+	stack     stack
+	runner    *runner
+	state     atomic.Int32
+	swapped   chan struct{} // a reload put in a new core
+	failovers failoverLog
+}
+
+// The states of an App.
+const (
+	starting int32 = iota
+	ready
+	stopping
+)
+
+// New builds every room and binds every socket. It serves nothing yet; an error
+// leaves nothing open.
+func New(o Options) (*App, error) {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	a := &App{opts: o, events: admin.NewEvents(), registry: prometheus.NewRegistry(), runner: newRunner(), swapped: make(chan struct{}, 1)}
+	a.stack.push("background work", a.runner.stop)
+	if err := a.build(); err != nil {
+		return nil, errors.Join(err, a.stack.unwind(context.Background()))
+	}
+	return a, nil
+}
+
+func (a *App) build() error {
+	if err := a.buildShared(); err != nil {
+		return err
+	}
+	first, err := newCore(a.opts.Config, a.shared)
+	if err != nil {
+		return err
+	}
+	a.cores.p.Store(first)
+	a.stack.push("core", func(ctx context.Context) error { return a.cores.p.Load().stop(ctx) })
+	for _, l := range a.opts.Config.Listeners {
+		bound, err := listen(a.opts.Config, l, &a.cores, a.opts.Logger)
+		if err != nil {
+			return err
+		}
+		a.listeners = append(a.listeners, bound)
+		a.stack.push("listener "+l.Address, func(context.Context) error { bound.net.Close(); return nil })
+	}
+	if err := a.buildDNS(); err != nil {
+		return err
+	}
+	return a.buildAdmin()
+}
+
+func (a *App) buildShared() error {
+	cfg, logger := a.opts.Config, a.opts.Logger
+	logins := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vrproxy_logins_total", Help: "Logins made by the proxy, by home cluster and outcome."}, []string{"cluster", "outcome"})
+	a.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vrproxy_config_reloads_total", Help: "Reloads of the configuration, by outcome."}, []string{"outcome"})
+	a.registry.MustRegister(logins, a.reloads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	tc := tokencache.Config{
+		Vault: &a.cores, Logger: logger, Identity: identity(cfg),
+		Replay: cfg.Sessions.Replay, Max: cfg.Sessions.Max, Idle: cfg.Sessions.Idle,
+		LoginTimeout: 5 * time.Second,
+		OnLogin:      func(home, outcome string) { logins.WithLabelValues(home, outcome).Inc() },
+	}
+	if cfg.Sessions.Prewarm {
+		tc.Prewarm = a.cores.prewarm
+	}
+	tokens, err := tokencache.New(tc)
+	if err != nil {
+		return err
+	}
+	a.shared = shared{
+		logger: logger, metrics: proxy.NewMetrics(a.registry), tokens: tokens, mounts: mounts.New(&a.cores, logger),
+		failover: a.failedOver,
+	}
+	return nil
+}
+
+func (a *App) buildDNS() error {
+	d := a.opts.Config.DNS
+	if d == nil {
+		return nil
+	}
+	server, err := dnsserver.New(dnsserver.Config{
+		Addr: d.Address, Zone: d.Zone, TTL: d.TTL, Forward: d.Forward, Allow: d.Allow,
+		Topology: a.cores.topology, Preference: preference(a.opts.Config), Logger: a.opts.Logger, Registry: a.registry,
+	})
+	if err != nil {
+		return err
+	}
+	a.dns = server
+	a.stack.push("dns", func(context.Context) error { return server.Close() })
+	return nil
+}
+
+func (a *App) buildAdmin() error {
+	cfg := a.opts.Config
+	ac := admin.Config{
+		Addr: cfg.Admin.Address, Quit: cfg.Admin.Quit, Pprof: cfg.Admin.PProf,
+		Topology: a.cores.topology, Preference: preference(cfg),
+		Started: a.started, Ready: a.Ready, Counts: counts{a.shared.tokens, &a.cores}, Drainer: drainer{&a.cores},
+		Lab: a.opts.Lab, Events: a.events, Registry: a.registry, Explain: a.explain, OnQuit: a.opts.OnQuit,
+		Version: version, Logger: a.opts.Logger,
+	}
+	if cfg.Admin.TLS != nil {
+		t, err := serverTLS(cfg.Admin.TLS)
+		if err != nil {
+			return fmt.Errorf("admin listener: %w", err)
+		}
+		ac.TLS = t
+	}
+	server, err := admin.New(ac)
+	if err != nil {
+		return err
+	}
+	a.admin = server
+	a.stack.push("admin", func(context.Context) error { return server.Close() })
+	a.registry.MustRegister(admin.NewCollector(admin.CollectorConfig{
+		Topology: a.cores.topology, Counts: ac.Counts, Version: version, Commit: commit,
+	}))
+	return nil
+}
+
+// Start serves. It returns once the clusters were probed for the first time and the
+// listeners answer, or with ctx.
+func (a *App) Start(ctx context.Context) error {
+	a.warnings()
+	a.runner.run(a.admin.Run)
+	a.cores.p.Load().start(ctx)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	a.runner.run(a.shared.tokens.Run)
+	a.runner.run(a.publishChanges)
+	if a.dns != nil {
+		a.runner.run(a.dns.Run)
+	}
+	for _, l := range a.listeners {
+		a.runner.run(l.serve)
+	}
+	a.state.Store(ready)
+	a.opts.Logger.Info("ready", zap.String("region", a.opts.Config.Region), zap.Strings("listeners", a.Addresses()),
+		zap.String("admin", a.admin.Addr().String()), zap.String("version", version))
+	return nil
+}
+
+// warnings says at start what an operator should not overlook.
+func (a *App) warnings() {
+	for _, c := range a.opts.Config.Clusters {
+		if c.TLS != nil && c.TLS.InsecureSkipVerify {
+			a.opts.Logger.Warn("the certificate of this cluster is not verified (tls.insecure_skip_verify)", zap.String("cluster", c.Name))
+		}
+	}
+}
+
+// Addresses are where applications find the proxy, as bound.
+func (a *App) Addresses() []string {
+	var out []string
+	for _, l := range a.listeners {
+		out = append(out, l.net.Addr().String())
+	}
+	return out
+}
+
+// AdminAddress is where the admin listener is bound.
+func (a *App) AdminAddress() string { return a.admin.Addr().String() }
+
+// DNSAddress is where the DNS server is bound; empty when there is none.
+func (a *App) DNSAddress() string {
+	if a.dns == nil {
+		return ""
+	}
+	return a.dns.Addr().String()
+}
+
+// Topology is the current picture of the clusters.
+func (a *App) Topology() *health.Topology { return a.cores.topology() }
+
+var (
+	errStarting = errors.New("starting: the clusters are being probed for the first time")
+	errStopping = errors.New("stopping")
+	errNoVault  = errors.New("no cluster can serve requests")
+)
+
+func (a *App) started() error {
+	if a.state.Load() == starting {
+		return errStarting
+	}
+	return nil
+}
+
+// Ready tells why the proxy should not be sent requests; nil when it should.
+func (a *App) Ready() error {
+	switch {
+	case a.state.Load() == starting:
+		return errStarting
+	case a.state.Load() == stopping:
+		return errStopping
+	case !anyUsable(a.Topology()):
+		return errNoVault
+	}
+	return nil
+}
+
+// Stop ends everything: readiness first, then the listeners after the configured
+// delay, then requests in flight get their time. It returns when nothing runs any
+// more.
+func (a *App) Stop(ctx context.Context) error {
+	cfg := a.opts.Config.Shutdown
+	a.state.Store(stopping)
+	select {
+	case <-time.After(cfg.DrainDelay):
+	case <-ctx.Done():
+	}
+	drainCtx, cancel := context.WithTimeout(ctx, cfg.DrainTimeout)
+	defer cancel()
+	var g errgroup.Group
+	var cut atomic.Int64
+	for _, l := range a.listeners {
+		g.Go(func() error { cut.Add(l.drain(drainCtx)); return nil })
+	}
+	_ = g.Wait()
+	a.opts.Logger.Info("stopped", zap.Int64("requests_cut", cut.Load()))
+	return a.stack.unwind(ctx)
+}
+
+// publishChanges turns every change of the topology into events.
+func (a *App) publishChanges(ctx context.Context) error {
+	before := a.cores.topology()
+	for {
+		changed := a.cores.p.Load().checker.Changed()
+		after := a.cores.topology()
+		for _, e := range admin.Changes(before, after) {
+			a.events.Publish(e)
+		}
+		before = after
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-a.swapped:
+		}
+	}
+}
+
+// failoverLog remembers when a failover was last told, so that a lost cluster under
+// load is one line a second and not thousands.
+type failoverLog struct {
+	mu   sync.Mutex
+	told map[[2]string]time.Time
+}
+
+func (f *failoverLog) due(from, to string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.told == nil {
+		f.told = make(map[[2]string]time.Time)
+	}
+	pair := [2]string{from, to}
+	if now.Sub(f.told[pair]) < time.Second {
+		return false
+	}
+	f.told[pair] = now
+	return true
+}
+
+// failedOver tells people that a request began at one cluster and was answered by
+// another.
+func (a *App) failedOver(from, to, reason string) {
+	if !a.failovers.due(from, to, time.Now()) {
+		return
+	}
+	a.events.Publish(admin.Event{Kind: admin.KindFailover, From: from, To: to, Reason: reason})
+	a.opts.Logger.Info("failed over", zap.String("from", from), zap.String("to", to), zap.String("reason", reason))
+}

@@ -1,0 +1,120 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/vrproxy/vrproxy/configs"
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/tokencache"
+)
+
+// loginWithin bounds one login of check --connect.
+const loginWithin = 10 * time.Second
+
+func checkCommand(p Process) *cobra.Command {
+	var flags fileFlags
+	var connect bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Validate a configuration; print every problem as FILE:LINE: message",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := flags.load(p)
+			if err != nil {
+				return err
+			}
+			if err := openable(cfg); err != nil {
+				_, _ = fmt.Fprintln(p.Stderr, err)
+				return &exitError{code: exitUsage}
+			}
+			if connect {
+				return checkConnect(cmd.Context(), cfg, p.Stdout)
+			}
+			_, err = fmt.Fprintf(p.Stdout, "%s: ok\n", cfg.File())
+			return err
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().BoolVar(&connect, "connect", false, "also probe the clusters and log in")
+	return cmd
+}
+
+// openable reports every certificate file that cannot be used.
+func openable(cfg *configs.Config) error {
+	_, err := upstreamClusters(cfg)
+	problems := []error{err}
+	for i, l := range cfg.Listeners {
+		if l.TLS != nil {
+			problems = append(problems, tlsProblem(cfg, fmt.Sprintf("listeners[%d].tls", i), l.TLS))
+		}
+	}
+	if cfg.Admin.TLS != nil {
+		problems = append(problems, tlsProblem(cfg, "admin.tls", cfg.Admin.TLS))
+	}
+	return errors.Join(problems...)
+}
+
+func tlsProblem(cfg *configs.Config, key string, t *configs.ServerTLS) error {
+	if _, err := serverTLS(t); err != nil {
+		return errors.New(cfg.Problem(key, err.Error()).String())
+	}
+	return nil
+}
+
+// checkConnect probes every cluster once and logs in where an identity is
+// configured. It fails when anything did not work.
+func checkConnect(ctx context.Context, cfg *configs.Config, out io.Writer) error {
+	var cores current
+	logger := zap.NewNop()
+	tokens, err := tokencache.New(tokencache.Config{Vault: &cores, Identity: identity(cfg), LoginTimeout: loginWithin, Logger: logger})
+	if err != nil {
+		return runtimeFailure(err)
+	}
+	c, err := newCore(cfg, shared{logger: logger, tokens: tokens})
+	if err != nil {
+		return runtimeFailure(err)
+	}
+	cores.p.Store(c)
+	c.start(ctx)
+	bad := 0
+	t := c.checker.Topology()
+	for i := range t.Clusters {
+		if !report(ctx, out, &t.Clusters[i], tokens.Identity()) {
+			bad++
+		}
+	}
+	if err := c.stop(ctx); err != nil {
+		return runtimeFailure(err)
+	}
+	if bad > 0 {
+		return runtimeFailure(fmt.Errorf("%d of %d clusters did not pass", bad, len(t.Clusters)))
+	}
+	return nil
+}
+
+func report(ctx context.Context, out io.Writer, c *health.Cluster, id *tokencache.Session) bool {
+	state := string(c.State)
+	if c.Reason != "" {
+		state += " (" + c.Reason + ")"
+	}
+	login, ok := "no identity configured", c.State == health.StateHealthy
+	switch {
+	case id == nil:
+	case !c.Usable():
+		login = "not tried"
+	default:
+		login = "login ok"
+		if _, err := id.Token(ctx, c.Home()); err != nil {
+			login, ok = err.Error(), false
+		}
+	}
+	_, _ = fmt.Fprintf(out, "%-16s %-12s %-10s %8s  %s; %s\n", c.Name, c.Region, c.Role, c.RTT.Round(100*time.Microsecond), state, login)
+	return ok
+}

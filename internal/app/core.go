@@ -1,0 +1,138 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"go.uber.org/zap"
+
+	"github.com/vrproxy/vrproxy/configs"
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/mounts"
+	"github.com/vrproxy/vrproxy/internal/upstream"
+	"github.com/vrproxy/vrproxy/proxy"
+	"github.com/vrproxy/vrproxy/routing"
+	"github.com/vrproxy/vrproxy/tokencache"
+)
+
+// core is the part that a reload replaces: everything made from clusters, routing
+// and health. Sessions, listeners and metrics outlive it.
+type core struct {
+	cfg     *configs.Config
+	pool    *upstream.Pool
+	checker *health.Checker
+	planner *routing.Planner
+	router  *routing.Router
+	proxy   *proxy.Proxy
+	runner  *runner
+}
+
+// shared is what outlives a reload.
+type shared struct {
+	logger  *zap.Logger
+	metrics *proxy.Metrics
+	tokens  *tokencache.Cache
+	mounts  *mounts.Learner
+	// failover is told when a request moved from one cluster to another.
+	failover func(from, to, reason string)
+}
+
+// newCore builds a core; nothing of it runs or dials yet.
+func newCore(cfg *configs.Config, s shared) (*core, error) {
+	clusters, err := upstreamClusters(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &core{
+		cfg:     cfg,
+		pool:    upstream.New(upstream.Config{Clusters: clusters}),
+		planner: routing.NewPlanner(preferences(cfg)),
+		router:  routing.New(rules(cfg)),
+		runner:  newRunner(),
+	}
+	c.checker = health.New(healthConfig(cfg, c.pool, s.logger))
+	c.proxy = proxy.New(proxy.Config{
+		Health: c.checker, Mounts: s.mounts, Upstream: c.pool, Router: c.router, Planner: c.planner,
+		Tokens: s.tokens, Metrics: s.metrics, Logger: s.logger,
+		Failover:       s.failover,
+		PrimaryWait:    primaryWait(cfg),
+		AttemptTimeout: 2 * cfg.Health.Timeout,
+	})
+	return c, nil
+}
+
+// start begins probing and waits until every node was asked once, or as long as
+// that may take.
+func (c *core) start(ctx context.Context) {
+	c.runner.run(c.checker.Run)
+	timer := time.NewTimer(2*c.cfg.Health.Timeout + time.Second)
+	defer timer.Stop()
+	select {
+	case <-c.checker.FirstRound():
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (c *core) stop(ctx context.Context) error {
+	err := c.runner.stop(ctx)
+	c.pool.Close()
+	return err
+}
+
+// inherit takes over what an operator did to the clusters of the old core.
+func (c *core) inherit(old *core) {
+	for _, cl := range old.checker.Topology().Clusters {
+		if cl.State == health.StateDrained {
+			_ = c.checker.Drain(cl.Name) // gone from the new file: nothing to drain
+		}
+	}
+}
+
+// current is the core in use; a reload swaps it.
+type current struct{ p atomic.Pointer[core] }
+
+func (c *current) topology() *health.Topology { return c.p.Load().checker.Topology() }
+
+// Client gives a control client for the cluster that serves a home now. It makes
+// current a tokencache.Vault and a mounts.Vault.
+func (c *current) Client(home string) (*api.Client, error) {
+	now := c.p.Load()
+	t := now.checker.Topology()
+	for _, m := range t.Members(home) {
+		if m.Usable() || (m.Role != health.RoleDR && !anyUsable(t)) {
+			return now.pool.Client(m.Name, m.Nodes[0].Address)
+		}
+	}
+	return nil, fmt.Errorf("no cluster of %s is up", home)
+}
+
+func anyUsable(t *health.Topology) bool {
+	for i := range t.Clusters {
+		if t.Clusters[i].Usable() {
+			return true
+		}
+	}
+	return false
+}
+
+// prewarm names the homes where a new session gets a token ahead of need: the
+// primary and the two nearest clusters, of which the session holds one already.
+func (c *current) prewarm() []string {
+	now := c.p.Load()
+	t := now.checker.Topology()
+	var homes []string
+	if t.Primary != "" {
+		homes = append(homes, t.HomeOf(t.Primary))
+	}
+	for i, near := range now.planner.Nearest(t) {
+		if i == 2 {
+			break
+		}
+		homes = append(homes, near.Home())
+	}
+	return homes
+}

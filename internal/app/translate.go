@@ -1,0 +1,181 @@
+package app
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/vrproxy/vrproxy/configs"
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/upstream"
+	"github.com/vrproxy/vrproxy/proxy"
+	"github.com/vrproxy/vrproxy/routing"
+	"github.com/vrproxy/vrproxy/tokencache"
+)
+
+func preferences(cfg *configs.Config) routing.Preferences {
+	return routing.Preferences{
+		Preference:    preference(cfg),
+		WritesNearest: cfg.Routing.Writes == configs.WritesNearest,
+		MaxStaleness:  cfg.Routing.MaxStaleness,
+	}
+}
+
+func preference(cfg *configs.Config) health.Preference {
+	return health.Preference{Window: cfg.Routing.LatencyWindow, Failover: cfg.Routing.Failover, Never: cfg.Routing.Never}
+}
+
+func primaryWait(cfg *configs.Config) time.Duration {
+	if cfg.Routing.PrimaryDown == configs.PrimaryDownFail {
+		return 0
+	}
+	return cfg.Routing.PrimaryWait
+}
+
+func rules(cfg *configs.Config) []routing.Rule {
+	var out []routing.Rule
+	for _, r := range cfg.Routing.Rules {
+		out = append(out, routing.Rule{Path: r.Path, Methods: r.Methods, To: r.To.String()})
+	}
+	return out
+}
+
+func healthConfig(cfg *configs.Config, p health.Prober, logger *zap.Logger) health.Config {
+	out := health.Config{
+		Region: cfg.Region, Prober: p, Logger: logger,
+		Interval: cfg.Health.Interval, Timeout: cfg.Health.Timeout, Fall: cfg.Health.Fall, Rise: cfg.Health.Rise,
+	}
+	for _, c := range cfg.Clusters {
+		out.Clusters = append(out.Clusters, health.ClusterConfig{
+			Name: c.Name, Region: c.Region, DROf: c.DROf, Role: health.Role(c.Role), Addresses: c.Addresses,
+		})
+	}
+	return out
+}
+
+func policy(cfg *configs.Config, l configs.Listener) proxy.Policy {
+	lend := proxy.Lend(l.Identity)
+	if lend == "" {
+		lend = proxy.LendNever
+		if cfg.Identity != nil {
+			lend = proxy.Lend(cfg.Identity.Use)
+		}
+	}
+	return proxy.Policy{Lend: lend, RequireHeader: l.RequireRequestHeader}
+}
+
+// identity translates the proxy's own login. Clusters that share a home share one
+// identity there; the first override in the file wins.
+func identity(cfg *configs.Config) *tokencache.IdentityConfig {
+	id := cfg.Identity
+	if id == nil {
+		return nil
+	}
+	out := &tokencache.IdentityConfig{
+		Method: string(id.Method), Mount: id.Mount, Namespace: id.Namespace,
+		Options: options(id.Options), PerHome: make(map[string]tokencache.IdentityOverride),
+	}
+	for name, o := range id.PerCluster {
+		out.PerHome[homeOf(cfg, name)] = tokencache.IdentityOverride{Mount: o.Mount, Namespace: o.Namespace, Options: options(o.Options)}
+	}
+	return out
+}
+
+func homeOf(cfg *configs.Config, name string) string {
+	i := slices.IndexFunc(cfg.Clusters, func(c configs.Cluster) bool { return c.Name == name })
+	if i >= 0 && cfg.Clusters[i].DROf != "" {
+		return cfg.Clusters[i].DROf
+	}
+	return name
+}
+
+func upstreamClusters(cfg *configs.Config) ([]upstream.Cluster, error) {
+	var out []upstream.Cluster
+	var problems []error
+	for i, c := range cfg.Clusters {
+		t, err := clientTLS(c.TLS)
+		if err != nil {
+			problems = append(problems, errors.New(cfg.Problem(fmt.Sprintf("clusters[%d].tls", i), err.Error()).String()))
+		}
+		out = append(out, upstream.Cluster{Name: c.Name, TLS: t})
+	}
+	return out, errors.Join(problems...)
+}
+
+func clientTLS(c *configs.ClientTLS) (*tls.Config, error) {
+	if c == nil {
+		return nil, nil //nolint:nilnil // no TLS settings is not an error
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName, InsecureSkipVerify: c.InsecureSkipVerify} //nolint:gosec // the operator's explicit choice, warned about at start
+	if c.CAFile != "" {
+		pool, err := certPool(c.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		t.RootCAs = pool
+	}
+	if c.CertFile != "" {
+		pair := &keyPair{cert: c.CertFile, key: c.KeyFile}
+		if _, err := pair.load(); err != nil {
+			return nil, err
+		}
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.load() }
+	}
+	return t, nil
+}
+
+func serverTLS(c *configs.ServerTLS) (*tls.Config, error) {
+	pair := &keyPair{cert: c.CertFile, key: c.KeyFile}
+	if _, err := pair.load(); err != nil {
+		return nil, err
+	}
+	t := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.load() },
+	}
+	if c.ClientCAFile != "" {
+		pool, err := certPool(c.ClientCAFile)
+		if err != nil {
+			return nil, err
+		}
+		t.ClientCAs, t.ClientAuth = pool, tls.RequireAndVerifyClientCert
+	}
+	return t, nil
+}
+
+func certPool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	}
+	return pool, nil
+}
+
+// options gives the login options by their configured names. Secrets are revealed
+// here, on their way into the one room that sends them.
+func options(o configs.Options) map[string]string {
+	all := map[string]string{
+		"role_id": o.RoleID, "role_id_file": o.RoleIDFile,
+		"secret_id": o.SecretID.Reveal(), "secret_id_file": o.SecretIDFile,
+		"role": o.Role, "token_path": o.TokenPath, "path": o.Path, "jwt_file": o.JWTFile,
+		"username": o.Username, "password": o.Password.Reveal(), "password_file": o.PasswordFile,
+		"name": o.Name,
+	}
+	for name, value := range all {
+		if value == "" {
+			delete(all, name)
+		}
+	}
+	return all
+}
