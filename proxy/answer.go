@@ -25,6 +25,7 @@ func (x *exchange) answer(a *answer) {
 	defer a.close()
 	if x.attempts > 1 && x.from != a.cluster.Name {
 		x.p.cfg.Metrics.failover(x.from, a.cluster.Name)
+		x.p.cfg.Failover(x.from, a.cluster.Name, reasonOf(x.lastErr))
 	}
 	if a.resp.StatusCode == http.StatusSwitchingProtocols {
 		x.tunnel(a)
@@ -36,6 +37,19 @@ func (x *exchange) answer(a *answer) {
 	x.forgetMounts(a)
 	x.copyAnswer(a)
 	x.observe(a.cluster.Name, a.resp.StatusCode)
+}
+
+// reasonOf is the end of an error chain, which says what went wrong without the
+// URL that net/http puts in front.
+func reasonOf(err error) string {
+	if err == nil {
+		return "unknown"
+	}
+	text := err.Error()
+	if i := strings.LastIndex(text, ": "); i >= 0 {
+		return text[i+2:]
+	}
+	return text
 }
 
 // head adds the proxy's own response headers.
@@ -64,6 +78,7 @@ func (x *exchange) copyAnswer(a *answer) {
 	x.head(a.cluster.Name)
 	x.w.WriteHeader(a.resp.StatusCode)
 	if err := x.stream(a.resp); err != nil {
+		x.observe(a.cluster.Name, a.resp.StatusCode)
 		x.p.cfg.Logger.Debug("answer broke off", zap.String("cluster", a.cluster.Name), zap.String("error", "upstream or client closed the connection"))
 		panic(http.ErrAbortHandler)
 	}

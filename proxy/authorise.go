@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/vrproxy/vrproxy/internal/mounts"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -106,9 +105,7 @@ func (x *exchange) learnMount() bool {
 	if err != nil {
 		return false
 	}
-	return x.p.cfg.Mounts.Learn(x.r.Context(), mounts.Query{
-		Namespace: x.decision.Namespace, Path: x.decision.Path, Home: home, Token: token.Reveal(),
-	})
+	return x.p.cfg.Mounts.Learn(x.r.Context(), x.decision.Namespace, x.decision.Path, home, token.Reveal())
 }
 
 // findSession gives the request its session: the client's own token wins, then the

@@ -15,7 +15,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/vrproxy/vrproxy/health"
-	"github.com/vrproxy/vrproxy/internal/mounts"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -31,7 +30,9 @@ type Health interface {
 // Mounts is what the proxy needs of the mount learner.
 type Mounts interface {
 	Table() *routing.Table
-	Learn(ctx context.Context, q mounts.Query) bool
+	// Learn asks for the mount of a path below a namespace, at a home with a token
+	// valid there, and reports whether the table is richer now.
+	Learn(ctx context.Context, namespace, path, home, token string) bool
 	Forget(namespace string)
 }
 
@@ -50,6 +51,9 @@ type Config struct {
 	Planner  *routing.Planner
 	Tokens   *tokencache.Cache
 	Metrics  *Metrics
+	// Failover is told when a request began at one cluster and was answered by
+	// another; may be nil. It must not block.
+	Failover func(from, to, reason string)
 	// PrimaryWait is how long a write waits for a primary to appear; 0: not at all.
 	PrimaryWait time.Duration
 	// AttemptTimeout is how long a repeatable request waits for the first byte of an
@@ -67,6 +71,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.AnswerTimeout <= 0 {
 		c.AnswerTimeout = 90 * time.Second
+	}
+	if c.Failover == nil {
+		c.Failover = func(string, string, string) {}
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -126,9 +133,7 @@ type exchange struct {
 	limits   routing.Constraint
 
 	attempts int
-	relogins int
 	from     string // cluster of the first attempt
-	sent     bool   // something that must not be repeated may have reached Vault
 	lastErr  error  // why the last candidate was passed over
 }
 

@@ -64,7 +64,6 @@ func New(o Options) (*App, error) {
 		o.Logger = zap.NewNop()
 	}
 	a := &App{opts: o, events: admin.NewEvents(), registry: prometheus.NewRegistry(), runner: newRunner(), swapped: make(chan struct{}, 1)}
-	a.stack.push("background work", a.runner.stop)
 	if err := a.build(); err != nil {
 		return nil, errors.Join(err, a.stack.unwind(context.Background()))
 	}
@@ -169,6 +168,7 @@ func (a *App) buildAdmin() error {
 // listeners answer, or with ctx.
 func (a *App) Start(ctx context.Context) error {
 	a.warnings()
+	a.stack.push("background work", a.runner.stop) // last pushed: it ends before the sockets it serves
 	a.runner.run(a.admin.Run)
 	a.cores.p.Load().start(ctx)
 	if err := ctx.Err(); err != nil {

@@ -94,6 +94,7 @@ func commands(p Process) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(runCommand(p), devCommand(p), checkCommand(p), versionCommand(p))
 	return root

@@ -25,12 +25,12 @@ type Vault interface {
 	Client(home string) (*api.Client, error)
 }
 
-// Query is one wish to know the mount of a path.
-type Query struct {
-	Namespace string // "" or with trailing slash
-	Path      string // below the namespace
-	Home      string // whom to ask
-	Token     string // with whose rights
+// query is one wish to know the mount of a path.
+type query struct {
+	namespace string // "" or with trailing slash
+	path      string // below the namespace
+	home      string // whom to ask
+	token     string // with whose rights
 }
 
 const (
@@ -63,8 +63,9 @@ func (l *Learner) Table() *routing.Table { return l.table.Load() }
 // Learn asks Vault for the mount of a path and reports whether the table is richer
 // now. Questions asked at the same time share one call; one that brought nothing is
 // not repeated for a while.
-func (l *Learner) Learn(ctx context.Context, q Query) bool {
-	id := q.Namespace + "\x00" + firstSegments(q.Path)
+func (l *Learner) Learn(ctx context.Context, namespace, path, home, token string) bool {
+	q := query{namespace, path, home, token}
+	id := namespace + "\x00" + firstSegments(path)
 	if l.missed(id) {
 		return false
 	}
@@ -114,28 +115,28 @@ func (l *Learner) miss(id string, err error) {
 
 // ask reads the list of all mounts the token may see, then, where that did not
 // help, the one mount of the path.
-func (l *Learner) ask(ctx context.Context, q Query) (bool, error) {
-	client, err := l.vault.Client(q.Home)
+func (l *Learner) ask(ctx context.Context, q query) (bool, error) {
+	client, err := l.vault.Client(q.home)
 	if err != nil {
 		return false, err
 	}
-	client.SetToken(q.Token)
-	if q.Namespace != "" {
-		client.SetNamespace(strings.TrimSuffix(q.Namespace, "/"))
+	client.SetToken(q.token)
+	if q.namespace != "" {
+		client.SetNamespace(strings.TrimSuffix(q.namespace, "/"))
 	}
-	if !l.Table().Knows(q.Namespace) {
+	if !l.Table().Knows(q.namespace) {
 		found, err := list(ctx, client)
 		if err != nil {
 			return false, err
 		}
-		l.add(q.Namespace, found)
-		if covers(found, q.Path) {
+		l.add(q.namespace, found)
+		if covers(found, q.path) {
 			return true, nil
 		}
 	}
-	m, ok, err := one(ctx, client, q.Path)
+	m, ok, err := one(ctx, client, q.path)
 	if ok {
-		l.add(q.Namespace, []routing.Mount{m})
+		l.add(q.namespace, []routing.Mount{m})
 	}
 	return ok, err
 }

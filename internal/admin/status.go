@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"math"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/vrproxy/vrproxy/health"
+)
+
+// Status is the answer of /status, which others may rely on: fields are added, not
+// changed.
+type Status struct {
+	Region     string          `json:"region"`
+	Version    string          `json:"version"`
+	Generation uint64          `json:"generation"`
+	Primary    string          `json:"primary"` // empty while there is none
+	SplitBrain bool            `json:"split_brain"`
+	Claimants  []string        `json:"claimants,omitempty"` // during a split brain
+	Clusters   []ClusterStatus `json:"clusters"`            // in the order of the configuration
+	Sessions   int             `json:"sessions"`
+}
+
+// ClusterStatus is one cluster in Status. Times are in milliseconds, null while
+// unknown.
+type ClusterStatus struct {
+	Name      string       `json:"name"`
+	Region    string       `json:"region"`
+	DROf      string       `json:"dr_of,omitempty"`
+	Role      health.Role  `json:"role"`
+	State     health.State `json:"state"`
+	Reason    string       `json:"reason"`
+	RTTms     *float64     `json:"rtt_ms"`
+	LagMs     *float64     `json:"lag_ms"`
+	ClusterID string       `json:"cluster_id"`
+	Nodes     []NodeStatus `json:"nodes"`
+	// Order is the place in the order of preference for reads, from 1, whatever the
+	// state; 0 for a cluster that is not read from: a DR copy or a forbidden region.
+	Order  int `json:"order"`
+	Tokens int `json:"tokens"`
+	Leases int `json:"leases"`
+}
+
+// NodeStatus is one node in ClusterStatus.
+type NodeStatus struct {
+	Address string       `json:"address"`
+	State   health.State `json:"state"`
+	Reason  string       `json:"reason"`
+	Active  bool         `json:"active"`
+	RTTms   *float64     `json:"rtt_ms"`
+}
+
+func (s *Server) serveStatus(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, s.status())
+}
+
+// status is the picture of this moment; without a topology one with no clusters.
+func (s *Server) status() Status {
+	t := s.cfg.Topology()
+	if t == nil {
+		t = &health.Topology{}
+	}
+	st := Status{
+		Region: t.Region, Version: s.cfg.Version, Generation: t.Generation,
+		Primary: t.Primary, SplitBrain: t.SplitBrain, Claimants: t.Claimants,
+		Clusters: make([]ClusterStatus, len(t.Clusters)), Sessions: s.cfg.Counts.Sessions(),
+	}
+	nearest := t.Nearest(s.cfg.Preference)
+	for i := range t.Clusters {
+		c := &t.Clusters[i]
+		st.Clusters[i] = clusterStatus(c, 1+slices.Index(nearest, c), s.cfg.Counts)
+	}
+	return st
+}
+
+func clusterStatus(c *health.Cluster, order int, counts Counts) ClusterStatus {
+	cs := ClusterStatus{
+		Name: c.Name, Region: c.Region, DROf: c.DROf, Role: c.Role, State: c.State, Reason: c.Reason,
+		RTTms: rttMs(c.RTT), LagMs: lagMs(c.Lag), ClusterID: c.ClusterID,
+		Nodes: make([]NodeStatus, len(c.Nodes)), Order: order,
+		Tokens: counts.Tokens(c.Name), Leases: counts.Leases(c.Name),
+	}
+	for i, n := range c.Nodes {
+		cs.Nodes[i] = NodeStatus{Address: n.Address, State: n.State, Reason: n.Reason, Active: n.Active, RTTms: rttMs(n.RTT)}
+	}
+	return cs
+}
+
+func rttMs(d time.Duration) *float64 {
+	if d == 0 {
+		return nil
+	}
+	return milliseconds(d)
+}
+
+func lagMs(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
+	}
+	return milliseconds(d)
+}
+
+// milliseconds are rounded to microseconds: more digits are noise.
+func milliseconds(d time.Duration) *float64 {
+	ms := math.Round(float64(d)/float64(time.Microsecond)) / 1000
+	return &ms
+}

@@ -1,0 +1,484 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vrproxy/vrproxy/health"
+)
+
+func TestReadsNearestWritesPrimary(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+	w.want(w.do("POST", "secret/data/mine", `{"data":{"a":"1"}}`), 200, "us-east")
+	w.want(w.do("GET", "database/creds/readonly", ""), 200, "eu-west")
+	w.want(w.do("POST", "transit/encrypt/demo", `{"plaintext":"aGk="}`), 200, "eu-west")
+	w.want(w.do("POST", "pki/issue/demo", `{"common_name":"a.example.com"}`), 200, "eu-west")
+	w.want(w.do("LIST", "secret/metadata/", ""), 200, "eu-west")
+	r := w.do("GET", "secret/data/hello", "")
+	if r.header.Get("X-Vrproxy-Class") != "nearest" || r.header.Get("X-Vrproxy-Attempts") != "1" {
+		t.Errorf("headers: %v", r.header)
+	}
+	if got := w.lab.Cluster("us-east").Applied("secret/data/mine"); got != 1 {
+		t.Errorf("the write was applied %d times", got)
+	}
+}
+
+// The main promise: the nearest cluster dies under a loop of reads and no read
+// fails, with the token the client has had all along.
+func TestNearestDiesUnderReads(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	var failed, moved atomic.Int64
+	var slowest atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				began := time.Now()
+				r, err := w.try("GET", "secret/data/hello", "")
+				slowest.Store(max(slowest.Load(), int64(time.Since(began))))
+				if err != nil || r.status != 200 {
+					failed.Add(1)
+					t.Errorf("a read failed: %v %d %s", err, r.status, r.body)
+				}
+				if r.cluster() != "eu-west" {
+					moved.Add(1)
+				}
+			}
+		})
+	}
+	eventually(t, "reads run", func() bool { return w.served("eu-west", "secret/data/hello") > 50 })
+	w.lab.Cluster("eu-west").Kill()
+	eventually(t, "reads moved", func() bool { return moved.Load() > 200 })
+	w.state("eu-west", health.StateDown)
+	if err := w.lab.Cluster("eu-west").Restart(); err != nil {
+		t.Fatal(err)
+	}
+	w.state("eu-west", health.StateHealthy)
+	eventually(t, "reads come back", func() bool {
+		r, err := w.try("GET", "secret/data/hello", "")
+		return err == nil && r.cluster() == "eu-west"
+	})
+	close(stop)
+	wg.Wait()
+	t.Logf("failed reads: %d, slowest read: %v", failed.Load(), time.Duration(slowest.Load()))
+}
+
+func TestHangingClusterIsLeft(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []string{"stall", "blackhole", "seal"} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "")
+			w.login()
+			w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+			if err := w.lab.Do("eu-west", fault); err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				if r := w.do("GET", "secret/data/hello", ""); r.status != 200 || r.cluster() == "eu-west" {
+					t.Fatalf("%d from %q: %s", r.status, r.cluster(), r.body)
+				}
+			}
+			w.state("eu-west", health.StateDown)
+		})
+	}
+}
+
+// A write whose answer is lost is reported as unknown and never sent again.
+func TestLostAnswerOfAWrite(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 200, "us-east")
+	w.lab.Cluster("us-east").ResetAfter(1)
+	r := w.do("POST", "secret/data/x", `{"data":{"n":"2"}}`)
+	w.want(r, 502, "")
+	if r.code() != "outcome-unknown" || !strings.Contains(r.body, `"errors":["vrproxy: `) {
+		t.Errorf("%s %s", r.code(), r.body)
+	}
+	if got := w.lab.Cluster("us-east").Applied("secret/data/x"); got != 2 {
+		t.Errorf("applied %d times, want 2", got)
+	}
+}
+
+// A client's idempotency header must not make the HTTP library repeat a write.
+func TestIdempotencyHeaderIsNoLeaveToRepeat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 200, "us-east")
+	w.lab.Cluster("us-east").ResetAfter(1)
+	w.want(w.do("POST", "secret/data/x", `{"data":{"n":"2"}}`, "Idempotency-Key", "k"), 502, "")
+	if got := w.lab.Cluster("us-east").Applied("secret/data/x"); got != 2 {
+		t.Errorf("applied %d times, want 2", got)
+	}
+}
+
+// A dynamic credential whose answer is lost must not be made a second time, though
+// it is a GET.
+func TestLostAnswerOfACredential(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	w.want(w.do("GET", "database/creds/readonly", ""), 200, "eu-west")
+	w.lab.Cluster("eu-west").ResetAfter(1)
+	r := w.do("GET", "database/creds/readonly", "")
+	w.want(r, 502, "")
+	total := w.served("eu-west", "database/creds/readonly") + w.served("us-east", "database/creds/readonly") + w.served("us-west", "database/creds/readonly")
+	if total != 2 {
+		t.Errorf("credentials made %d times, want 2", total)
+	}
+}
+
+func TestLostAnswerOfAReadGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	w.lab.Cluster("eu-west").ResetAfter(3)
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "")
+}
+
+func TestPrimaryLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "routing: {primary_wait: 700ms}")
+	w.login()
+	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 200, "us-east")
+	w.lab.Cluster("us-east").Kill()
+	w.state("us-east", health.StateDown)
+	eventually(t, "the secondaries miss their primary", func() bool {
+		for _, c := range w.app.Topology().Clusters {
+			if c.Role == health.RoleSecondary && c.Linked {
+				return false
+			}
+		}
+		return true
+	})
+	began := time.Now()
+	r := w.do("POST", "secret/data/x", `{"data":{"n":"2"}}`)
+	w.want(r, 503, "")
+	if r.code() != "no-primary" || time.Since(began) > 5*time.Second {
+		t.Errorf("%s after %v: %s", r.code(), time.Since(began), r.body)
+	}
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+}
+
+// A write that waits is sent once, as soon as the DR copy is promoted; the token
+// and its leases go on, because the pair is one home.
+func TestDRPromotionServesTheWaitingWrite(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "routing: {primary_wait: 10s}")
+	w.login()
+	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 200, "us-east")
+	logins := func() int { return w.served("us-east-dr", "auth/userpass/login/demo") }
+	w.copied("us-east", "us-east-dr")
+	w.lab.Cluster("us-east").Kill()
+	w.state("us-east", health.StateDown)
+	answer := make(chan reply, 1)
+	go func() {
+		r, _ := w.try("POST", "secret/data/x", `{"data":{"n":"2"}}`)
+		answer <- r
+	}()
+	if err := w.lab.Do("us-east-dr", "promote"); err != nil {
+		t.Fatal(err)
+	}
+	w.want(<-answer, 200, "") // directly, or through a secondary that was first to follow the new primary
+	if n := w.lab.Cluster("us-east-dr").Applied("secret/data/x"); n != 1 {
+		t.Errorf("applied %d times at the promoted cluster", n)
+	}
+	if n := logins(); n != 0 {
+		t.Errorf("%d logins at the promoted cluster; its tokens are those of us-east", n)
+	}
+}
+
+func TestSplitBrainRefusesWrites(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "routing: {primary_down: fail}")
+	w.login()
+	if err := w.lab.Do("us-east-dr", "promote"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "split brain seen", func() bool { return w.app.Topology().SplitBrain })
+	r := w.do("POST", "secret/data/x", `{"data":{}}`)
+	w.want(r, 503, "")
+	if r.code() != "split-brain" || !strings.Contains(r.body, "us-east and us-east-dr") {
+		t.Errorf("%s: %s", r.code(), r.body)
+	}
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+}
+
+func TestEverythingDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "routing: {primary_wait: 300ms}")
+	w.login()
+	for _, c := range w.lab.Clusters() {
+		c.Kill()
+	}
+	for path, code := range map[string]string{"secret/data/hello": "no-healthy-cluster"} {
+		began := time.Now()
+		r := w.do("GET", path, "")
+		if r.status != 503 || r.code() != code || time.Since(began) > 5*time.Second {
+			t.Errorf("GET: %d %s after %v: %s", r.status, r.code(), time.Since(began), r.body)
+		}
+	}
+	r := w.do("POST", "secret/data/x", `{"data":{}}`)
+	if r.status != 503 || r.code() != "no-primary" {
+		t.Errorf("POST: %d %s: %s", r.status, r.code(), r.body)
+	}
+	if err := w.app.Ready(); err == nil {
+		t.Error("ready, with no cluster alive")
+	}
+}
+
+// Another cluster needs a token of its own: one login, however many ask.
+func TestOneLoginPerClusterUnderLoad(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "sessions: {prewarm: false}")
+	w.login()
+	w.lab.Cluster("eu-west").Kill()
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			if r, err := w.try("GET", "secret/data/hello", ""); err != nil || r.status != 200 {
+				t.Errorf("%v %d %s", err, r.status, r.body)
+			}
+		})
+	}
+	wg.Wait()
+	for _, c := range []string{"us-east", "us-west"} {
+		if n := w.served(c, "auth/userpass/login/demo"); n > 1 {
+			t.Errorf("%d logins at %s", n, c)
+		}
+	}
+}
+
+func TestPrewarmedTokensCostNoLoginLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	count := func() int {
+		return w.served("us-east", "auth/userpass/login/demo") + w.served("us-west", "auth/userpass/login/demo")
+	}
+	eventually(t, "prewarmed", func() bool { return count() > 0 })
+	before := count()
+	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 200, "us-east")
+	if after := count(); after != before {
+		t.Errorf("%d logins, %d before the write", after, before)
+	}
+}
+
+// A token that Vault has forgotten is replaced by one new login, unseen.
+func TestForgottenTokenIsReplaced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	token := w.login()
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+	w.lab.Cluster("eu-west").RevokeToken(token)
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+	r := w.do("GET", "auth/token/lookup-self", "")
+	w.want(r, 200, "eu-west")
+	if r.data["id"] != token {
+		t.Errorf("lookup-self shows %v, not the client's token", r.data["id"])
+	}
+}
+
+func TestPolicyDenialIsAnAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	r := w.do("GET", "sys/policies/acl/root-only", "")
+	w.want(r, 403, "eu-west")
+	if r.header.Get("X-Vrproxy-Attempts") != "1" || r.code() != "" {
+		t.Errorf("attempts %s, code %q", r.header.Get("X-Vrproxy-Attempts"), r.code())
+	}
+	if n := w.served("eu-west", "auth/userpass/login/demo"); n != 1 {
+		t.Errorf("%d logins", n)
+	}
+}
+
+func TestUnknownTokenGetsVaultsAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.token = "hvs.nobody-knows-this"
+	r := w.do("GET", "secret/data/hello", "")
+	w.want(r, 403, "eu-west")
+	if r.code() != "" || !strings.Contains(r.body, "permission denied") {
+		t.Errorf("%s: %s", r.code(), r.body)
+	}
+}
+
+// A lease is renewed and revoked where it lives, whichever cluster is nearest.
+func TestLeaseGoesHome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	r := w.do("GET", "database/creds/readonly", "")
+	w.want(r, 200, "eu-west")
+	lease, _ := r.whole["lease_id"].(string)
+	if r := w.app.Topology(); r == nil {
+		t.Fatal("no topology")
+	}
+	if err := w.app.cores.p.Load().checker.Drain("eu-west"); err != nil {
+		t.Fatal(err)
+	}
+	r = w.do("PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, lease))
+	w.want(r, 503, "")
+	if r.code() != "owner-unavailable" {
+		t.Errorf("%s: %s", r.code(), r.body)
+	}
+	if err := w.app.cores.p.Load().checker.Undrain("eu-west"); err != nil {
+		t.Fatal(err)
+	}
+	w.want(w.do("PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, lease)), 200, "eu-west")
+}
+
+func TestLeaseOfAnotherProxyIsFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	r := w.do("GET", "database/creds/readonly", "", "X-Vrproxy-Cluster", "us-west")
+	w.want(r, 200, "us-west")
+	lease, _ := r.whole["lease_id"].(string)
+	w.app.shared.tokens.ForgetLease(lease) // as after a restart
+	w.want(w.do("PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, lease)), 200, "us-west")
+}
+
+func TestWrappingTokenGoesHome(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	r := w.do("GET", "secret/data/hello", "", "X-Vault-Wrap-TTL", "60s", "X-Vrproxy-Cluster", "us-west")
+	w.want(r, 200, "us-west")
+	info, _ := r.whole["wrap_info"].(map[string]any)
+	token, _ := info["token"].(string)
+	w.want(w.do("POST", "sys/wrapping/unwrap", fmt.Sprintf(`{"token":%q}`, token)), 200, "us-west")
+	w.token = token
+	if r := w.do("POST", "sys/wrapping/unwrap", ""); r.status < 400 {
+		t.Errorf("unwrapped twice: %s", r.body)
+	}
+}
+
+func TestRevokeSelfEndsTheSessionEverywhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 200, "us-east") // a token at us-east
+	w.want(w.do("POST", "auth/token/revoke-self", ""), 204, "eu-west")
+	w.want(w.do("GET", "secret/data/hello", ""), 403, "")
+	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 403, "")
+	eventually(t, "the token at us-east is revoked", func() bool { return w.served("us-east", "auth/token/revoke-self") == 1 })
+}
+
+func TestOperatorRequestsNameTheirCluster(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	r := w.do("PUT", "sys/seal", "")
+	w.want(r, 421, "")
+	if r.code() != "operator-request" || r.header.Get("X-Vrproxy-Class") != "operator" {
+		t.Errorf("%s %v", r.code(), r.header)
+	}
+	w.want(w.do("GET", "sys/leases/lookup/database/creds/readonly?list=true", "", "X-Vrproxy-Cluster", "us-west"), 404, "us-west")
+	r = w.do("GET", "sys/metrics", "", "X-Vrproxy-Cluster", "atlantis")
+	w.want(r, 400, "")
+	if !strings.Contains(r.body, "us-west") {
+		t.Errorf("the configured names are not told: %s", r.body)
+	}
+	w.want(w.do("GET", "sys/seal-status", ""), 200, "eu-west")
+}
+
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "listeners: [{address: \"127.0.0.1:0\", require_request_header: true}]")
+	r := w.do("GET", "secret/data/hello", "")
+	w.want(r, 412, "")
+	if r.code() != "missing-request-header" {
+		t.Errorf("%s", r.code())
+	}
+	w.want(w.do("GET", "secret/data/hello", "", "X-Vault-Request", "true"), 200, "eu-west")
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+w.app.Addresses()[0]+"/ui/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Vault-Request", "true")
+	resp, err := w.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 400 || resp.Header.Get("X-Vrproxy-Error") != "bad-request" {
+		t.Errorf("%d %v", resp.StatusCode, resp.Header)
+	}
+}
+
+func TestIdentityIsLentAsTheListenerSays(t *testing.T) {
+	t.Parallel()
+	id := "identity: {method: userpass, options: {username: demo, password: demo}}\n"
+	for _, tc := range []struct {
+		use, token string
+		status     int
+		user       any
+	}{
+		{"fallback", "", 200, "userpass-demo"},
+		{"fallback", "root", 200, "token"},
+		{"force", "root", 200, "userpass-demo"},
+		{"never", "", 403, nil},
+	} {
+		t.Run(tc.use+" with token "+tc.token, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, id+"listeners: [{address: \"127.0.0.1:0\", identity: "+tc.use+"}]")
+			w.token = tc.token
+			r := w.do("GET", "auth/token/lookup-self", "")
+			w.want(r, tc.status, "")
+			if name := r.data["display_name"]; tc.user == "userpass-demo" && name != tc.user {
+				t.Errorf("served as %v, want %v", name, tc.user)
+			}
+			if tc.user == "userpass-demo" && r.data["id"] != "" {
+				t.Errorf("the proxy's own token is shown")
+			}
+		})
+	}
+}
+
+func TestNoSecretInAnyOutput(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	token := w.login()
+	w.do("POST", "secret/data/x", `{"data":{"planted":"s3cr3t-value"}}`)
+	r := w.do("GET", "database/creds/readonly", "")
+	lease, _ := r.whole["lease_id"].(string)
+	password, _ := r.data["password"].(string)
+	w.lab.Cluster("eu-west").Kill()
+	w.do("GET", "secret/data/x", "")
+	resp, err := w.http.Get("http://" + w.app.AdminAddress() + "/metrics") //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var metrics strings.Builder
+	if err := resp.Write(&metrics); err != nil {
+		t.Fatal(err)
+	}
+	for name, secret := range map[string]string{"token": token, "value": "s3cr3t-value", "lease": lease, "credential": password} {
+		if secret == "" {
+			t.Fatalf("no %s was seen", name)
+		}
+		if strings.Contains(w.logs.String(), secret) || strings.Contains(metrics.String(), secret) {
+			t.Errorf("a %s is in the logs or metrics", name)
+		}
+	}
+}

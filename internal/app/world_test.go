@@ -1,0 +1,246 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/vrproxy/vrproxy/configs"
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/lab"
+	"github.com/vrproxy/vrproxy/internal/lab/labtest"
+	"github.com/vrproxy/vrproxy/internal/replication"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a laboratory with a proxy in front, as a user's application sees it.
+type world struct {
+	tb    testing.TB
+	lab   *lab.Lab
+	app   *App
+	logs  *syncBuffer
+	http  *http.Client
+	token string
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// newWorld starts three regions, a DR copy and a proxy in eu-west. extra is YAML
+// added to the configuration.
+func newWorld(tb testing.TB, extra string) *world {
+	tb.Helper()
+	w := &world{tb: tb, lab: labtest.Start(tb, lab.Config{Region: "eu-west"}), logs: &syncBuffer{}, token: lab.RootToken}
+	w.http = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32}}
+	cfg := w.config(extra)
+	level := zap.NewAtomicLevel()
+	app, err := New(Options{Config: cfg, Logger: newLogger(w.logs, configs.Log{Level: "debug", Format: "json"}, level), Level: level})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w.app = app
+	if err := app.Start(context.Background()); err != nil {
+		tb.Fatal(err)
+	}
+	level.SetLevel(zapcore.DebugLevel)
+	tb.Cleanup(func() {
+		w.http.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := app.Stop(ctx); err != nil {
+			tb.Errorf("stopping: %v", err)
+		}
+		if tb.Failed() && testing.Verbose() {
+			tb.Log(w.logs.String())
+		}
+	})
+	return w
+}
+
+func (w *world) yaml(extra string) string {
+	var b strings.Builder
+	b.WriteString("region: eu-west\nadmin: {address: \"127.0.0.1:0\"}\nshutdown: {drain_timeout: 5s}\n")
+	if !strings.Contains(extra, "listeners:") {
+		b.WriteString("listeners: [{address: \"127.0.0.1:0\"}]\n")
+	}
+	if !strings.Contains(extra, "health:") {
+		b.WriteString("health: {interval: 200ms, timeout: 200ms}\n")
+	}
+	b.WriteString(extra + "\nclusters:\n")
+	for _, c := range lab.DefaultClusters() {
+		fmt.Fprintf(&b, "  - {name: %s, region: %s, addresses: [%q]", c.Name, c.Region, w.lab.Cluster(c.Name).Address())
+		if c.DROf != "" {
+			fmt.Fprintf(&b, ", dr_of: %s", c.DROf)
+		}
+		b.WriteString("}\n")
+	}
+	return b.String()
+}
+
+func (w *world) config(extra string) *configs.Config {
+	w.tb.Helper()
+	cfg, err := configs.Parse("test.yaml", []byte(w.yaml(extra)), func(string) string { return "" })
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return cfg
+}
+
+// reply is one answer as the application sees it.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+	data   map[string]any // "data" of a JSON answer
+	auth   map[string]any
+	whole  map[string]any
+}
+
+func (r reply) cluster() string { return r.header.Get("X-Vrproxy-Cluster") }
+func (r reply) code() string    { return r.header.Get("X-Vrproxy-Error") }
+
+// do sends one request through the proxy with the world's token. header are name,
+// value pairs.
+func (w *world) do(method, path, body string, header ...string) reply {
+	w.tb.Helper()
+	r, err := w.try(method, path, body, header...)
+	if err != nil {
+		w.tb.Fatalf("%s %s: %v", method, path, err)
+	}
+	return r
+}
+
+func (w *world) try(method, path, body string, header ...string) (reply, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, "http://"+w.app.Addresses()[0]+"/v1/"+path, strings.NewReader(body))
+	if err != nil {
+		return reply{}, err
+	}
+	if w.token != "" {
+		req.Header.Set("X-Vault-Token", w.token)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := w.http.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	out := reply{status: resp.StatusCode, header: resp.Header, body: string(raw)}
+	if json.Unmarshal(raw, &out.whole) == nil {
+		out.data, _ = out.whole["data"].(map[string]any)
+		out.auth, _ = out.whole["auth"].(map[string]any)
+	}
+	return out, err
+}
+
+// want checks status and, where named, the answering cluster.
+func (w *world) want(r reply, status int, cluster string) {
+	w.tb.Helper()
+	if r.status != status || (cluster != "" && r.cluster() != cluster) {
+		w.tb.Fatalf("got %d from %q (%s), want %d from %q; body: %s", r.status, r.cluster(), r.code(), status, cluster, r.body)
+	}
+}
+
+// login logs in as the demo user and takes over its token.
+func (w *world) login() string {
+	w.tb.Helper()
+	w.token = ""
+	r := w.do("POST", "auth/userpass/login/demo", `{"password":"demo"}`)
+	w.want(r, 200, "")
+	w.token, _ = r.auth["client_token"].(string)
+	if w.token == "" {
+		w.tb.Fatalf("no token in %s", r.body)
+	}
+	return w.token
+}
+
+// eventually polls until ok, at most ten seconds.
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("not within 10s: %s", what)
+		}
+		<-tick.C
+	}
+}
+
+// state waits until the proxy sees a cluster in a state.
+func (w *world) state(cluster string, s health.State) {
+	w.tb.Helper()
+	eventually(w.tb, cluster+" "+string(s), func() bool {
+		c, ok := w.app.Topology().Cluster(cluster)
+		return ok && c.State == s
+	})
+}
+
+// served counts the requests a cluster executed for a path.
+func (w *world) served(cluster, path string) int {
+	n := 0
+	for _, s := range w.lab.Cluster(cluster).Served() {
+		if strings.TrimPrefix(s.Path, "/v1/") == path {
+			n++
+		}
+	}
+	return n
+}
+
+// copied waits until a DR copy holds everything its primary holds now.
+func (w *world) copied(primary, dr string) {
+	w.tb.Helper()
+	want := w.replication(primary).DR.LastDRWAL.Value
+	eventually(w.tb, dr+" has caught up", func() bool { return w.replication(dr).DR.LastRemoteWAL.Value >= want })
+}
+
+func (w *world) replication(cluster string) replication.Status {
+	w.tb.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), "GET", w.lab.Cluster(cluster).Address()+"/v1/sys/replication/status", nil)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	resp, err := w.http.Do(req)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	s, err := replication.Decode(raw)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return s
+}

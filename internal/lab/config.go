@@ -1,0 +1,105 @@
+// Package lab is a test bed and a demo, never a secrets store: simulated Vault
+// Enterprise clusters that replicate to each other, on real loopback sockets,
+// with faults at will.
+//
+// A lab is made by New, which binds the sockets, and served by Run:
+//
+//	l, err := lab.New(lab.Config{Region: "eu-west"})
+//	go l.Run(ctx)
+//	l.Cluster("us-east").Kill()
+//
+// Tests use labtest.Start. Everything is in memory; userpass demo/demo,
+// AppRole demo/demo and the token "root" work on every cluster.
+package lab
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// RootToken is a root token on every cluster.
+const RootToken = "root"
+
+// Version is what the clusters say they are.
+const Version = "1.21.1+ent"
+
+// The roles of a cluster.
+const (
+	rolePrimary   = "primary"
+	roleSecondary = "secondary"
+	roleDR        = "dr"
+)
+
+// Config describes a lab. The zero value is the default set on free ports.
+type Config struct {
+	Clusters []ClusterConfig // nil: DefaultClusters()
+	Region   string          // from where round trips are simulated, e.g. "eu-west"
+	Latency  bool            // simulate round trips between regions
+	Host     string          // default 127.0.0.1
+	BasePort int             // port of the first cluster; 0: any free ports
+	Lag      time.Duration   // replication lag, default 20ms
+	Seed     uint64          // of the jitter in the round trips
+	NoIndex  bool            // no X-Vault-Index in answers
+	Logger   *zap.Logger     // nil: no logging
+}
+
+// ClusterConfig describes one cluster.
+type ClusterConfig struct {
+	Name   string
+	Region string        // default: Name
+	Role   string        // primary, secondary or dr
+	DROf   string        // name of the cluster that a dr copies
+	RTT    time.Duration // from Config.Region; 0: from the table of regions
+	Type   string        // "": simulated, the only type so far
+}
+
+// DefaultClusters is one primary, two performance secondaries, and a DR
+// secondary of the primary.
+func DefaultClusters() []ClusterConfig {
+	return []ClusterConfig{
+		{Name: "us-east", Region: "us-east", Role: rolePrimary},
+		{Name: "us-west", Region: "us-west", Role: roleSecondary},
+		{Name: "eu-west", Region: "eu-west", Role: roleSecondary},
+		{Name: "us-east-dr", Region: "us-west", Role: roleDR, DROf: "us-east"},
+	}
+}
+
+func (c Config) withDefaults() Config {
+	if c.Clusters == nil {
+		c.Clusters = DefaultClusters()
+	}
+	if c.Host == "" {
+		c.Host = "127.0.0.1"
+	}
+	if c.Lag == 0 {
+		c.Lag = 20 * time.Millisecond
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	seen := map[string]bool{}
+	for _, cc := range c.Clusters {
+		if cc.Name == "" || seen[cc.Name] {
+			return fmt.Errorf("cluster name %q is empty or taken", cc.Name)
+		}
+		seen[cc.Name] = true
+		if cc.Type != "" {
+			return fmt.Errorf("cluster %s: unknown type %q", cc.Name, cc.Type)
+		}
+		if cc.Role != rolePrimary && cc.Role != roleSecondary && cc.Role != roleDR {
+			return fmt.Errorf("cluster %s: unknown role %q (primary, secondary, dr)", cc.Name, cc.Role)
+		}
+	}
+	for _, cc := range c.Clusters {
+		if cc.Role == roleDR && (!seen[cc.DROf] || cc.DROf == cc.Name) {
+			return fmt.Errorf("cluster %s: dr of unknown cluster %q", cc.Name, cc.DROf)
+		}
+	}
+	return nil
+}
