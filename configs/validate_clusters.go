@@ -12,7 +12,7 @@ import (
 var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // reservedNames have a meaning of their own in the DNS zone.
-func reservedNames() []string { return []string{"nearest", "primary"} }
+func reservedNames() []string { return []string{"nearest", "primary", "ns"} }
 
 func (v validator) clusters() {
 	if len(v.c.Clusters) == 0 {

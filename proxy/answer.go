@@ -133,15 +133,13 @@ func (x *exchange) teaches(a *answer) bool {
 // leases.
 type lesson struct {
 	LeaseID  string          `json:"lease_id"`
+	Seconds  int             `json:"lease_duration"`
 	Auth     *api.SecretAuth `json:"auth"`
 	WrapInfo *struct {
 		Token           string `json:"token"`
 		Accessor        string `json:"accessor"`
 		WrappedAccessor string `json:"wrapped_accessor"`
 	} `json:"wrap_info"`
-	Data struct {
-		TTL json.Number `json:"ttl"`
-	} `json:"data"`
 }
 
 // learnFrom notes homes and sessions, and puts the client's token back where the
@@ -157,6 +155,7 @@ func (x *exchange) learnFrom(a *answer) {
 	home, tokens := a.cluster.Home(), x.p.cfg.Tokens
 	if l.LeaseID != "" {
 		tokens.NoteLease(home, l.LeaseID)
+		x.owns(home, l.Seconds)
 	}
 	if w := l.WrapInfo; w != nil {
 		for _, name := range []string{w.Token, w.Accessor, w.WrappedAccessor} {
@@ -181,6 +180,14 @@ func (x *exchange) learnAuth(home string, l lesson) {
 		x.session.Extend(time.Duration(l.Auth.LeaseDuration) * time.Second)
 	case x.decision.Special != routing.SelfLookup:
 		x.p.cfg.Tokens.Child(home, l.Auth)
+		x.owns(home, l.Auth.LeaseDuration)
+	}
+}
+
+// owns notes that something hangs on the session's token at a home.
+func (x *exchange) owns(home string, seconds int) {
+	if x.session != nil {
+		x.session.Owns(home, time.Duration(seconds)*time.Second)
 	}
 }
 

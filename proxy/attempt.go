@@ -45,31 +45,50 @@ func (a *answer) close() {
 	a.release()
 }
 
-// try goes through the plan's candidates and, in each, its usable nodes.
-func (x *exchange) try(plan routing.Plan) *failure {
-	for i, c := range plan.Candidates {
-		last := i == len(plan.Candidates)-1
+// stop is one node on the way through a plan.
+type stop struct {
+	cluster *health.Cluster
+	address string
+}
+
+// stops flattens a plan: its clusters in order and, in each, the best node and
+// whatever other nodes serve.
+func stops(plan routing.Plan) []stop {
+	out := make([]stop, 0, len(plan.Candidates))
+	for _, c := range plan.Candidates {
 		for j, n := range c.Nodes {
-			if j > 0 && !n.Serves {
-				break // nodes are best first; the rest is down
-			}
-			moveOn, f := x.at(c.Cluster, n.Address, last && j == len(c.Nodes)-1)
-			if !moveOn {
-				return f
-			}
-			if x.r.Context().Err() != nil {
-				return &failure{code: clientGone, text: "the client went away"}
-			}
-			if x.lastErr != nil && errors.Is(x.lastErr, errNoToken) {
-				break // another node of the cluster has no other token
+			if j == 0 || n.Serves {
+				out = append(out, stop{c.Cluster, n.Address})
 			}
 		}
 	}
-	return x.exhausted(plan)
+	return out
 }
 
 // errNoToken marks candidates passed over because the session has no token there.
 var errNoToken = errors.New("no token for this cluster")
+
+// try goes through the plan until one stop settles the request.
+func (x *exchange) try(plan routing.Plan) *failure {
+	all := stops(plan)
+	var without *health.Cluster // the session has no token there: its other nodes have none either
+	for i, s := range all {
+		if s.cluster == without {
+			continue
+		}
+		moveOn, f := x.at(s.cluster, s.address, i == len(all)-1)
+		if !moveOn {
+			return f
+		}
+		if x.r.Context().Err() != nil {
+			return &failure{code: clientGone, text: "the client went away"}
+		}
+		if errors.Is(x.lastErr, errNoToken) {
+			without = s.cluster
+		}
+	}
+	return x.exhausted(plan)
+}
 
 // at tries one node, with repeats where Vault's answer asks for them. moveOn means
 // that nothing happened there and the next candidate may be tried; otherwise the
@@ -116,8 +135,8 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 // came, or none. While there is another cluster to ask, a login may not take longer
 // than an answer may.
 func (x *exchange) tokenFor(c *health.Cluster, last bool) (tokencache.Token, error) {
-	if x.session == nil {
-		return tokencache.Token{}, nil
+	if x.session == nil || (x.limits.Pin != "" && !x.session.Roams()) {
+		return tokencache.Token{}, nil // who names a cluster says that the token is good there
 	}
 	limit := x.p.cfg.AnswerTimeout
 	if !last {
@@ -223,7 +242,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 
 	var sent sentinel
 	req := x.request(sent.trace(ctx), address, token, a.out.repeatable)
-	resp, err := x.p.cfg.Upstream.RoundTrip(c.Name, req)
+	resp, err := x.p.cfg.Upstream.RoundTrip(c.Name, req) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = fmt.Errorf("%w (%w)", cause, err)
@@ -257,6 +276,9 @@ func (x *exchange) request(ctx context.Context, address string, token tokencache
 		Proto:  "HTTP/1.1",
 		Header: x.upstreamHeader(),
 	}).WithContext(ctx)
+	if x.session != nil && x.session == x.p.cfg.Tokens.Identity() {
+		out.Header.Del("Authorization") // a client's token that the identity replaces
+	}
 	if !token.IsZero() {
 		x.token.put(out.Header, token.Reveal())
 	}

@@ -3,8 +3,10 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
+	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -28,13 +30,11 @@ func tokenOf(h http.Header) clientToken {
 
 // put writes a token into an upstream request, where the client had its own.
 func (t clientToken) put(h http.Header, value string) {
-	switch {
-	case value == "":
-	case t.bearer:
+	if t.bearer {
 		h.Set("Authorization", "Bearer "+value)
-	default:
-		h.Set("X-Vault-Token", value)
+		return
 	}
+	h.Set("X-Vault-Token", value)
 }
 
 // classify asks routing what the request is.
@@ -162,7 +162,7 @@ func (x *exchange) homes() []string {
 // bind works out which home the request is bound to.
 func (x *exchange) bind() *failure {
 	if x.session != nil && !x.session.Roams() {
-		x.limits.Home = x.session.Home() // nobody can log in for it elsewhere
+		x.limits.Home = x.standingHome() // nobody can log in for it elsewhere
 		return nil
 	}
 	if x.decision.Class != routing.Owner {
@@ -185,6 +185,44 @@ func (x *exchange) bind() *failure {
 		x.limits.Home = homes[0]
 	}
 	return nil
+}
+
+// standingHome is the home of a token that cannot be had elsewhere: its own, or,
+// while that is lost, another on which the same token is known to be valid.
+func (x *exchange) standingHome() string {
+	t := x.p.cfg.Health.Topology()
+	own := x.session.Home()
+	if serves(t, own) {
+		return own
+	}
+	for _, home := range x.session.Homes() {
+		if serves(t, home) {
+			return home
+		}
+	}
+	return own
+}
+
+func serves(t *health.Topology, home string) bool {
+	return slices.ContainsFunc(t.Members(home), (*health.Cluster).Usable)
+}
+
+// relocated looks elsewhere for a token whose home just turned out to be lost; true
+// means that the request can be tried again there. What belongs to the lost home
+// itself stays lost.
+func (x *exchange) relocated(f *failure) bool {
+	if x.moved || f.code != routing.OwnerUnavailable || x.session == nil || x.session.Roams() || x.decision.Class == routing.Owner {
+		return false
+	}
+	x.moved = true
+	home, err := x.p.cfg.Tokens.Elsewhere(x.r.Context(), x.session, x.homes())
+	for _, known := range x.session.Homes() {
+		if err != nil && known != x.session.Home() && serves(x.p.cfg.Health.Topology(), known) {
+			home, err = known, nil
+		}
+	}
+	x.limits.Home = home
+	return err == nil
 }
 
 // bindCaller: what the client's own token names. Looking at it or renewing it can

@@ -62,13 +62,23 @@ func (b *body) attach(out *http.Request, repeatable bool) {
 		if repeatable || !claimsIdempotency(out.Header) {
 			out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.kept)), nil }
 		}
-	case repeatable:
+	case repeatable || !replayable(out):
 		out.Body = http.NoBody
 	default:
 		// An empty body of unknown length stops net/http from repeating; it notices
 		// the end before it writes anything.
 		out.Body = io.NopCloser(bytes.NewReader(nil))
 	}
+}
+
+// replayable reports whether net/http would repeat the request when it has no body
+// (http.Request.isReplayable).
+func replayable(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return claimsIdempotency(r.Header)
 }
 
 func claimsIdempotency(h http.Header) bool {

@@ -78,7 +78,7 @@ type recorder struct {
 
 func record(t *testing.T) (*recorder, string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestTrailersAndBrokenAnswers(t *testing.T) {
 	}))
 	t.Cleanup(up.Close)
 	s := front(t, up.URL)
-	resp, err := s.Client().Get(s.URL + "/v1/kv/x") //nolint:noctx // a test
+	resp, err := s.Client().Get(s.URL + "/v1/kv/x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +311,7 @@ func TestTrailersAndBrokenAnswers(t *testing.T) {
 	if got := resp.Trailer.Get("X-Sum"); got != "42" {
 		t.Errorf("trailer %q", got)
 	}
-	resp, err = s.Client().Get(s.URL + "/v1/kv/broken") //nolint:noctx // a test
+	resp, err = s.Client().Get(s.URL + "/v1/kv/broken")
 	if err != nil {
 		return // broken off before the header left the proxy's buffer: just as honest
 	}
@@ -341,7 +341,7 @@ func TestWebsocketGoesBothWays(t *testing.T) {
 	}))
 	t.Cleanup(up.Close)
 	s := front(t, up.URL)
-	c, err := net.Dial("tcp", s.Listener.Addr().String()) //nolint:noctx // a test
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

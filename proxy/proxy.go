@@ -111,7 +111,7 @@ type Policy struct {
 func (p *Proxy) Handler(policy Policy) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{p: p, policy: policy, w: w, r: r, began: time.Now()}
-		x.serve()
+		x.serve() //nolint:contextcheck // the exchange carries the request, whose context it uses
 	})
 }
 
@@ -132,6 +132,7 @@ type exchange struct {
 	session  *tokencache.Session // nil: no token, or one known nowhere
 	limits   routing.Constraint
 
+	moved    bool // a token of a lost home was looked for elsewhere
 	attempts int
 	from     string // cluster of the first attempt
 	lastErr  error  // why the last candidate was passed over
@@ -162,6 +163,9 @@ func (x *exchange) carry() *failure {
 	for {
 		changed := x.p.cfg.Health.Changed()
 		f := x.once()
+		if f != nil && x.relocated(f) {
+			continue
+		}
 		if f == nil || !f.wait || x.decision.Class != routing.Primary || !time.Now().Before(giveUp) {
 			return f
 		}

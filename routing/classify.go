@@ -28,10 +28,9 @@ func (r *Router) Classify(t *Table, req Request) (Decision, error) {
 		return Decision{}, ErrNotAPI
 	}
 	d := Decision{Verb: VerbOf(req.Method, req.RawQuery)}
-	var m Mount
-	var known bool
-	d.Namespace, m, d.Path, known = t.resolve(req.Namespace, p)
-	d.Mount, d.Engine = m.Path, m.Type
+	d.Namespace, p = t.split(req.Namespace, p)
+	m, rest, known := t.mount(d.Namespace, p)
+	d.Mount, d.Engine, d.Path = m.Path, m.Type, rest
 	switch {
 	case d.Verb == Help:
 		d.set(Nearest, Repeatable, "help texts are the same everywhere")

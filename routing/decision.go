@@ -35,8 +35,8 @@ const (
 	UnknownToBeKept         // state on one cluster that only its maker knows (OIDC, MFA)
 )
 
-// Revokes and similar facts about special operations that the exchange has to
-// know beyond the class.
+// Special marks the few operations of which the exchange has to know more than the
+// class.
 type Special uint8
 
 // The special operations.

@@ -103,15 +103,16 @@ func pick(rows []row, v Verb) *row {
 // engines are the built-in tables by engine type.
 func engines() map[string]*engine {
 	return map[string]*engine{
-		"kv-v1":      compile(kvV1()),
-		"kv-v2":      compile(kvV2()),
-		"database":   compile(database()),
-		"transit":    compile(transit()),
-		"pki":        compile(pki()),
-		"cubbyhole":  compile(cubbyhole()),
-		"identity":   compile(identity()),
-		"sys":        compile(sys()),
-		"auth/token": compile(authToken()),
-		"auth":       compile(authMethod()),
+		"kv-v1":        compile(kvV1()),
+		"kv-v2":        compile(kvV2()),
+		"database":     compile(database()),
+		"transit":      compile(transit()),
+		"pki":          compile(pki()),
+		"cubbyhole":    compile(cubbyhole()),
+		"identity":     compile(identity()),
+		"sys":          compile(sys()),
+		"auth/token":   compile(authToken()),
+		"auth/approle": compile(appRole()),
+		"auth":         compile(authMethod()),
 	}
 }

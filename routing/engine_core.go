@@ -45,9 +45,22 @@ func authToken() []row {
 func authMethod() []row {
 	const login = "a login makes a token on the cluster that answers"
 	return []row{
-		{path: "login/*", verbs: Update | Read, class: Nearest, learns: true, why: login},
+		// Logging in twice does no harm: the token whose answer was lost expires unused.
+		{path: "login/*", verbs: Update | Read, class: Nearest, effect: Repeatable, learns: true, why: login},
 		{path: "oidc/auth_url", verbs: Update, class: Nearest, why: "puts a state in the memory of the cluster that answers"},
 		{path: "oidc/callback", verbs: Read | Update, class: Owner, subject: UnknownToBeKept, learns: true, why: "the state lives in the memory of one cluster"},
 		{path: "verify/+", verbs: Read, class: Owner, subject: UnknownToBeKept, why: "the nonce lives in the memory of one cluster"},
 	}
+}
+
+// appRole adds to authMethod its lookups, which are POSTs because a secret-id must
+// not stand in a path. Its login may take one of a secret-id's limited uses, so it
+// is not repeated once it may have been received.
+func appRole() []row {
+	const query = "a query, nothing is written"
+	return append(authMethod(),
+		row{path: "login", verbs: Update, class: Nearest, learns: true, why: "a login makes a token on the cluster that answers"},
+		row{path: "role/+/secret-id/lookup", verbs: Update, class: Nearest, effect: Repeatable, why: query},
+		row{path: "role/+/secret-id-accessor/lookup", verbs: Update, class: Nearest, effect: Repeatable, why: query},
+	)
 }

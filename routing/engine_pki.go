@@ -1,8 +1,14 @@
 package routing
 
-// Source: Vault 1.21.4, builtin/logical/pki. Certificates (certs/) are cluster-local
-// storage, keys and issuers are replicated.
+import "slices"
+
+// Source: Vault 1.21.4, builtin/logical/pki. Certificates (certs/) and all ACME
+// state (acme/) are cluster-local storage, keys and issuers are replicated.
 func pki() []row {
+	return slices.Concat(certificates(), acme())
+}
+
+func certificates() []row {
 	const issues = "certificates are stored by the cluster that issues them"
 	const local = "about the certificates of the cluster that answers"
 	const pure = "signs and returns, nothing is written"
@@ -28,7 +34,25 @@ func pki() []row {
 		{path: "config/cluster", verbs: writes, class: Nearest, why: "a setting of each cluster of its own"},
 		{path: "crl/rotate", verbs: Read, class: Nearest, effect: Repeatable, why: local},
 		{path: "crl/rotate-delta", verbs: Read, class: Nearest, effect: Repeatable, why: local},
-		{path: "acme/directory", verbs: Read, class: Nearest, effect: Repeatable, why: "start of an ACME flow"},
-		{path: "acme/*", verbs: Update, class: Owner, subject: UnknownToBeKept, why: "ACME state lives on one cluster"},
+		{path: "eab/+", verbs: Delete, class: Owner, subject: UnknownToBeKept, why: "an EAB key lives on the cluster that made it"},
 	}
+}
+
+// acme is the ACME server below each of its four directories.
+func acme() []row {
+	const start = "start of an ACME flow"
+	const local = "kept by the cluster that answers"
+	rows := []row{
+		{path: "acme/mgmt/*", verbs: Update, class: Nearest, why: "about the ACME accounts of the cluster that answers"},
+	}
+	for _, directory := range []string{"acme/", "roles/+/acme/", "issuer/+/acme/", "issuer/+/roles/+/acme/"} {
+		rows = append(rows,
+			row{path: directory + "directory", verbs: Read, class: Nearest, effect: Repeatable, why: start},
+			row{path: directory + "new-nonce", verbs: Read | Header, class: Nearest, effect: Repeatable, why: start},
+			row{path: directory + "new-account", verbs: Update, class: Nearest, why: "an ACME account is " + local},
+			row{path: directory + "new-eab", verbs: Update, class: Nearest, why: "an EAB key is " + local},
+			row{path: directory + "*", verbs: Update, class: Owner, subject: UnknownToBeKept, why: "ACME state lives on one cluster"},
+		)
+	}
+	return rows
 }

@@ -38,6 +38,7 @@ func sysNearest() []row {
 		{path: "tools/*", verbs: Update, class: Nearest, effect: Repeatable, why: pure},
 		{path: "audit-hash/*", verbs: Update, class: Nearest, effect: Repeatable, why: pure},
 		{path: "decode-token", verbs: Update, class: Nearest, effect: Repeatable, why: pure},
+		{path: "managed-keys/+/+/test/sign", verbs: Update, class: Nearest, why: "signs with the key and writes nothing"},
 		{path: "internal/specs/openapi", verbs: Read | Update, class: Nearest, effect: Repeatable, why: pure},
 		{path: "events/subscribe/*", verbs: Read, class: Primary, effect: Repeatable, why: "Vault publishes events on the primary cluster only"},
 	}

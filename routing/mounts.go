@@ -16,22 +16,73 @@ type Mount struct {
 // namespace. The zero value knows only what exists in every Vault (sys, identity,
 // cubbyhole, auth/token).
 type Table struct {
-	namespaces map[string]map[string]Mount // namespace ("" or "a/b/") → mount path → mount
+	namespaces map[string]mounts // by name: "" or "a/b/"
+	names      map[string]string // the names by themselves without the slash, so that a header costs no allocation
+	below      map[string]prefixes
+}
+
+// mounts are the mounts of one namespace by their paths.
+type mounts struct {
+	byPath  map[string]Mount
+	longest int // length of the longest path: no more of a request path is compared
+}
+
+// prefixes are the known namespaces below one, by what a request path below that
+// one begins with.
+type prefixes struct {
+	full    map[string]string
+	longest int
 }
 
 // With returns a new table in which the mounts of one namespace are replaced.
 // Namespace is "" for root and ends with a slash otherwise.
-func (t *Table) With(namespace string, mounts []Mount) *Table {
-	next := &Table{namespaces: make(map[string]map[string]Mount)}
+func (t *Table) With(namespace string, found []Mount) *Table {
+	next := &Table{namespaces: make(map[string]mounts)}
 	if t != nil {
 		maps.Copy(next.namespaces, t.namespaces)
 	}
-	byPath := make(map[string]Mount, len(mounts))
-	for _, m := range mounts {
-		byPath[m.Path] = m
+	m := mounts{byPath: make(map[string]Mount, len(found))}
+	for _, f := range found {
+		m.byPath[f.Path] = f
+		m.longest = max(m.longest, len(f.Path))
 	}
-	next.namespaces[namespace] = byPath
+	next.namespaces[namespace] = m
+	next.index()
 	return next
+}
+
+// Without returns a new table in which nothing is known of one namespace.
+func (t *Table) Without(namespace string) *Table {
+	next := &Table{namespaces: maps.Clone(t.namespaces)}
+	delete(next.namespaces, namespace)
+	next.index()
+	return next
+}
+
+// index prepares what resolve looks up. Only a table that is being made calls it.
+func (t *Table) index() {
+	t.names, t.below = make(map[string]string), make(map[string]prefixes)
+	for full := range t.namespaces {
+		if full == "" {
+			continue
+		}
+		t.names[strings.TrimSuffix(full, "/")] = full
+		for i := 0; i < len(full)-1; i++ {
+			if i == 0 || full[i-1] == '/' { // full[:i] is an ancestor
+				t.nest(full[:i], full[i:], full)
+			}
+		}
+	}
+}
+
+func (t *Table) nest(ancestor, prefix, full string) {
+	b, ok := t.below[ancestor]
+	if !ok {
+		b.full = make(map[string]string)
+	}
+	b.full[prefix] = full
+	b.longest = max(b.longest, len(prefix))
+	t.below[ancestor] = b
 }
 
 // Knows reports whether the mounts of a namespace were ever learned.
@@ -48,67 +99,60 @@ func (t *Table) Mounts(namespace string) []Mount {
 	if t == nil {
 		return nil
 	}
-	out := make([]Mount, 0, len(t.namespaces[namespace]))
-	for _, m := range t.namespaces[namespace] {
+	known := t.namespaces[namespace].byPath
+	out := make([]Mount, 0, len(known))
+	for _, m := range known {
 		out = append(out, m)
 	}
 	return out
 }
 
-// resolve splits a decoded API path into namespace, mount and the path below the
-// mount. found is false when no mount is known for it; then namespace and rest
-// are still right as far as can be told.
-func (t *Table) resolve(header, p string) (namespace string, m Mount, rest string, found bool) {
-	namespace, p = t.splitNamespace(NormalNamespace(header), p)
-	if m, ok := builtin(p); ok {
-		return namespace, m, p[len(m.Path):], true
+// split gives the namespace of a request from its header and the decoded API path,
+// and the path below it.
+func (t *Table) split(header, p string) (namespace, below string) {
+	if t == nil {
+		return NormalNamespace(header), p
 	}
-	if t != nil {
-		if m, ok := longest(t.namespaces[namespace], p); ok {
-			return namespace, m, strings.TrimPrefix(p[min(len(p), len(m.Path)):], "/"), true
-		}
+	namespace, ok := t.names[strings.Trim(header, "/")]
+	if !ok {
+		namespace = NormalNamespace(header)
 	}
-	return namespace, Mount{}, p, false
-}
-
-// splitNamespace moves leading path segments into the namespace as long as the
-// result is a known namespace. A mount of the same name cannot exist in Vault.
-func (t *Table) splitNamespace(namespace, p string) (string, string) {
-	if t == nil || len(t.namespaces) == 0 {
-		return namespace, p
-	}
-	best, rest := namespace, p
-	for i := 0; i < len(p); i++ {
-		if p[i] != '/' {
-			continue
-		}
-		candidate := p[:i+1]
-		if namespace != "" {
-			candidate = namespace + candidate
-		}
-		if _, ok := t.namespaces[candidate]; !ok {
-			break
-		}
-		best, rest = candidate, p[i+1:]
-	}
-	return best, rest
-}
-
-// longest finds the longest mount prefix. The cost grows with the depth of the
-// path, not with the number of mounts.
-func longest(mounts map[string]Mount, p string) (Mount, bool) {
-	for i := len(p); i > 0; i-- {
+	b := t.below[namespace]
+	for i := min(len(p), b.longest); i > 0; i-- {
 		if p[i-1] != '/' {
 			continue
 		}
-		if m, ok := mounts[p[:i]]; ok {
-			return m, true
+		// A mount of the same name cannot exist in Vault.
+		if full, ok := b.full[p[:i]]; ok {
+			return full, p[i:]
 		}
 	}
-	if p != "" && p[len(p)-1] != '/' { // "LIST kv" means the mount kv/
-		if m, ok := mounts[p+"/"]; ok {
-			return m, true
+	return namespace, p
+}
+
+// mount finds the mount of a path below a namespace, and the path below the mount.
+func (t *Table) mount(namespace, p string) (m Mount, rest string, known bool) {
+	m, known = builtin(p)
+	if !known && t != nil {
+		m, known = t.namespaces[namespace].find(p)
+	}
+	return m, p[min(len(p), len(m.Path)):], known
+}
+
+// find finds the longest mount that a path begins with. The cost grows with the
+// length of the mounts' paths, not with their number or the length of p.
+func (m mounts) find(p string) (Mount, bool) {
+	for i := min(len(p), m.longest); i > 0; i-- {
+		if p[i-1] != '/' {
+			continue
 		}
+		if found, ok := m.byPath[p[:i]]; ok {
+			return found, true
+		}
+	}
+	if len(p) < m.longest && p != "" && p[len(p)-1] != '/' { // "LIST kv" means the mount kv/
+		found, ok := m.byPath[p+"/"]
+		return found, ok
 	}
 	return Mount{}, false
 }
@@ -116,16 +160,21 @@ func longest(mounts map[string]Mount, p string) (Mount, bool) {
 // builtin names the mounts that every namespace has and nobody can move.
 func builtin(p string) (Mount, bool) {
 	switch {
-	case strings.HasPrefix(p, "sys/"):
+	case within(p, "sys/"):
 		return Mount{Path: "sys/", Type: "sys"}, true
-	case strings.HasPrefix(p, "auth/token/"):
+	case within(p, "auth/token/"):
 		return Mount{Path: "auth/token/", Type: "auth/token"}, true
-	case strings.HasPrefix(p, "cubbyhole/"):
+	case within(p, "cubbyhole/"):
 		return Mount{Path: "cubbyhole/", Type: "cubbyhole", Local: true}, true
-	case strings.HasPrefix(p, "identity/"):
+	case within(p, "identity/"):
 		return Mount{Path: "identity/", Type: "identity"}, true
 	}
 	return Mount{}, false
+}
+
+// within also takes the mount itself without its slash: "LIST cubbyhole".
+func within(p, mount string) bool {
+	return strings.HasPrefix(p, mount) || p == mount[:len(mount)-1]
 }
 
 // NormalNamespace writes a namespace as the tables do: no leading slash, one
@@ -136,11 +185,4 @@ func NormalNamespace(ns string) string {
 		return ""
 	}
 	return ns + "/"
-}
-
-// Without returns a new table in which nothing is known of one namespace.
-func (t *Table) Without(namespace string) *Table {
-	next := &Table{namespaces: maps.Clone(t.namespaces)}
-	delete(next.namespaces, namespace)
-	return next
 }

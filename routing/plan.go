@@ -100,7 +100,7 @@ func (p *Planner) Plan(t *health.Topology, d Decision, c Constraint) (Plan, erro
 		return p.pinned(t, plan, d.Cluster, NoHealthyCluster)
 	case d.Class == Operator && !d.StatusRead:
 		return plan, &Refusal{Code: OperatorRequest, Text: "this request acts on one cluster or node; name it with the header X-Vrproxy-Cluster (one of: " + strings.Join(names(t), ", ") + ")"}
-	case c.Home != "" && !c.HomeFirst:
+	case c.Home != "" && !c.HomeFirst && !d.StatusRead: // a status read needs no token
 		return p.home(t, plan, c.Home)
 	}
 	o := p.orders(t)

@@ -74,7 +74,7 @@ func VerbOf(method, rawQuery string) Verb {
 }
 
 func queryValue(rawQuery, key string) string {
-	if !strings.Contains(rawQuery, key) {
+	if !strings.Contains(rawQuery, key) && !strings.Contains(rawQuery, "%") {
 		return ""
 	}
 	values, _ := url.ParseQuery(rawQuery) // what can be parsed counts, as in Vault

@@ -18,7 +18,16 @@ type Rule struct {
 	To string
 }
 
+// applyRules lets the first rule that fits decide; p is the path below the
+// namespace.
 func (r *Router) applyRules(d *Decision, p string) {
+	if len(r.rules) == 0 {
+		return
+	}
+	p = d.Namespace + p
+	if d.Verb == List && !strings.HasSuffix(p, "/") {
+		p += "/" // as Vault does, or a rule for what is below would not see the list of it
+	}
 	for i := range r.rules {
 		if r.rules[i].matches(d, p) {
 			r.rules[i].apply(d)
@@ -31,10 +40,7 @@ func (r *Rule) matches(d *Decision, p string) bool {
 	if len(r.Methods) > 0 && !slices.ContainsFunc(r.Methods, func(m string) bool { return VerbOf(m, "") == d.Verb }) {
 		return false
 	}
-	if d.Namespace != "" && !strings.HasPrefix(p, d.Namespace) {
-		p = d.Namespace + p
-	}
-	return matchPath(r.Path, p)
+	return matchPath(r.Path, p) || d.Verb == List && matchPath(r.Path, strings.TrimSuffix(p, "/"))
 }
 
 func (r *Rule) apply(d *Decision) {

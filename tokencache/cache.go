@@ -82,11 +82,14 @@ const (
 	unknownFor   = 10 * time.Second // how long such a token is not asked for again
 	sweepEvery   = time.Second      // renewals, expiry, giving back
 	prewarmers   = 4                // prewarming logins at once
+	sweepers     = 8                // renewals or revocations at once
 	revokeWithin = 5 * time.Second  // one attempt to give a token back
+	refusedFor   = 30 * time.Second // how long a refused login is not tried again
 )
 
 // Cache holds all sessions. Start Run for renewals and expiry.
 type Cache struct {
+	hidden
 	cfg      Config
 	hashKey  []byte
 	identity *Session // nil without Config.Identity
@@ -107,6 +110,7 @@ type Cache struct {
 // doomed is a token the proxy minted and has to give back.
 type doomed struct {
 	home    string
+	ns      string
 	token   Token
 	expires time.Time
 }
@@ -127,7 +131,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, fmt.Errorf("making the session cache: %w", err)
 	}
 	if cfg.Identity != nil {
-		c.identity = c.newSession(key{}, "", Token{}, &configured{*cfg.Identity})
+		c.identity = c.newSession(key{}, "", Token{}, &configured{cfg: *cfg.Identity})
 	}
 	return c, nil
 }
@@ -195,8 +199,8 @@ func (c *Cache) HomeOf(name string) (string, bool) {
 }
 
 // Run renews, expires and gives back until ctx ends, then returns after everything
-// it started has. Tokens that the proxy minted are revoked on the way out as far as
-// stopping leaves time; what is not revoked expires.
+// it started has. Tokens that the proxy minted are not revoked on the way out: leases
+// that clients still use hang on them. They expire.
 func (c *Cache) Run(ctx context.Context) error {
 	var g errgroup.Group
 	for range prewarmers {
@@ -221,16 +225,25 @@ func (c *Cache) sweeper(ctx context.Context) {
 
 func (c *Cache) sweep(ctx context.Context) {
 	now := time.Now()
+	var renewals errgroup.Group // one home that hangs must not let tokens on others expire
+	renewals.SetLimit(sweepers)
 	for _, s := range c.all() {
 		switch {
 		case s.expired(now):
 			c.drop(s)
+			continue
 		case s.idle(now, c.cfg.Idle):
-			s.giveBack()
-		default:
-			s.renewDue(ctx, now)
+			s.giveBack(now) // what leases still hang on stays, and is renewed
+		}
+		for home, h := range s.due(now) {
+			renewals.Go(func() error {
+				auth, err := s.renew(ctx, home, h)
+				s.renewed(home, h, auth, err)
+				return nil
+			})
 		}
 	}
+	_ = renewals.Wait() // they return no error
 	c.revokeDoomed(ctx)
 }
 
@@ -265,14 +278,20 @@ func (c *Cache) revokeDoomed(ctx context.Context) {
 	list := c.doomed.list
 	c.doomed.list = nil
 	c.doomed.Unlock()
+	var g errgroup.Group
+	g.SetLimit(sweepers)
 	for _, d := range list {
 		if !d.expires.IsZero() && time.Now().After(d.expires) {
 			continue
 		}
-		if err := c.revoke(ctx, d); err != nil && !definite(err) {
-			c.doom(d)
-		}
+		g.Go(func() error {
+			if err := c.revoke(ctx, d); err != nil && !definite(err) {
+				c.doom(d)
+			}
+			return nil
+		})
 	}
+	_ = g.Wait() // they return no error
 }
 
 func (c *Cache) revoke(ctx context.Context, d doomed) error {
@@ -283,7 +302,15 @@ func (c *Cache) revoke(ctx context.Context, d doomed) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeWithin)
 	defer cancel()
 	client.SetToken(d.token.Reveal())
+	enter(client, d.ns)
 	return client.Auth().Token().RevokeSelfWithContext(ctx, "")
+}
+
+// enter makes the client speak to a namespace. A token does not exist above its own.
+func enter(client *api.Client, namespace string) {
+	if namespace != "" {
+		client.SetNamespace(namespace)
+	}
 }
 
 // definite reports whether Vault itself refused, so that asking again is useless.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/approle"
@@ -27,17 +29,35 @@ type credentials interface {
 
 // replay is a login that passed through the proxy, kept to be repeated elsewhere.
 type replay struct {
+	hidden
 	method, path, ns string
-	body             []byte
+
+	mu   sync.Mutex // a session may end while its login is on the way
+	body []byte     // nil once wiped
 }
 
 func (r *replay) namespace(string) string { return r.ns }
 
-func (r *replay) wipe() { clear(r.body) }
+func (r *replay) wipe() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.body)
+	r.body = nil
+}
+
+func (r *replay) copy() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.body)
+}
 
 func (r *replay) login(ctx context.Context, client *api.Client, _ string) (*api.Secret, error) {
+	body := r.copy()
+	if body == nil {
+		return nil, ErrSessionLost
+	}
 	req := client.NewRequest(r.method, r.path)
-	req.BodyBytes = r.body
+	req.BodyBytes = body
 	req.Headers.Set("Content-Type", "application/json")
 	//nolint:staticcheck // Logical().Write would re-encode the body; it has to be repeated as it was.
 	resp, err := client.RawRequestWithContext(ctx, req)
@@ -48,8 +68,10 @@ func (r *replay) login(ctx context.Context, client *api.Client, _ string) (*api.
 	return api.ParseSecret(resp.Body)
 }
 
-// IdentityConfig is the proxy's own way to log in.
+// IdentityConfig is the proxy's own way to log in. It prints redacted: its options
+// hold secrets.
 type IdentityConfig struct {
+	hidden
 	// Method is approle, userpass, ldap, kubernetes, jwt, cert or token_file.
 	Method    string
 	Mount     string // without auth/; default: the method's name
@@ -61,17 +83,18 @@ type IdentityConfig struct {
 	PerHome map[string]IdentityOverride
 }
 
-// IdentityOverride replaces what is not empty.
+// IdentityOverride replaces what is not empty. It prints redacted.
 type IdentityOverride struct {
+	hidden
 	Mount     string
 	Namespace *string
 	Options   map[string]string
 }
 
-// Format redacts: options hold secrets.
-func (IdentityConfig) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("identity " + redacted)) }
-
-type configured struct{ cfg IdentityConfig }
+type configured struct {
+	hidden
+	cfg IdentityConfig
+}
 
 func (c *configured) wipe() {}
 
@@ -226,6 +249,7 @@ func (c *configured) tokenFile(ctx context.Context, client *api.Client, home str
 
 // write is a login that is one write.
 type write struct {
+	hidden
 	path string
 	data map[string]any
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// Login is a login that passed through the proxy.
+// Login is a login that passed through the proxy. It prints redacted.
 type Login struct {
+	hidden
 	Home      string // where it succeeded
 	Method    string // HTTP method
 	Path      string // decoded API path with /v1/, below the namespace
@@ -130,6 +131,32 @@ func (c *Cache) search(ctx context.Context, k key, token Token, homes []string) 
 	}
 	c.unknown.Add(k, time.Now().Add(unknownFor))
 	return nil, ErrNowhere
+}
+
+// Elsewhere looks for a foreign token on further homes, when its own is lost: a
+// root token of the same value, or a token that moved with a promotion the proxy
+// does not know of. What is found is remembered with the session; what is not,
+// for a while.
+func (c *Cache) Elsewhere(ctx context.Context, s *Session, homes []string) (string, error) {
+	k := c.keyOf("elsewhere " + s.client.Reveal())
+	if until, ok := c.unknown.Get(k); ok && time.Now().Before(until) {
+		return "", ErrNowhere
+	}
+	for _, home := range homes {
+		if home == s.home {
+			continue
+		}
+		auth, err := c.lookupSelf(ctx, home, s.client)
+		if err != nil {
+			continue
+		}
+		s.mu.Lock()
+		s.tokens[home] = held{token: s.client, accessor: auth.Accessor, ttl: time.Duration(auth.LeaseDuration) * time.Second, since: time.Now()}
+		s.mu.Unlock()
+		return home, nil
+	}
+	c.unknown.Add(k, time.Now().Add(unknownFor))
+	return "", ErrNowhere
 }
 
 // knowsNot reports whether the answer means "no such token here". A cluster of the

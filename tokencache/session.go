@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 // Session is what is remembered of one client token.
 type Session struct {
+	hidden
 	cache      *Cache
 	key        key
 	client     Token       // what the client holds; zero for the proxy's identity
@@ -24,8 +27,10 @@ type Session struct {
 	flight     singleflight.Group
 
 	mu      sync.Mutex
-	tokens  map[string]held // by home
-	expires time.Time       // of the client's token; zero: never
+	tokens  map[string]held      // by home
+	owns    map[string]time.Time // by home: until when leases or children made there may live
+	refused map[string]time.Time // by home: until when a refused login is not tried again
+	expires time.Time            // of the client's token; zero: never
 	used    time.Time
 	ended   bool
 }
@@ -43,12 +48,20 @@ type held struct {
 
 func (h held) expired(now time.Time) bool { return h.ttl > 0 && now.After(h.since.Add(h.ttl)) }
 
+func (h held) doomed(home, ns string) doomed {
+	d := doomed{home: home, ns: ns, token: h.token}
+	if h.ttl > 0 {
+		d.expires = h.since.Add(h.ttl)
+	}
+	return d
+}
+
 func (h held) renewalDue(now time.Time) bool {
 	return h.minted && h.renewable && h.ttl > 0 && now.After(h.since.Add(h.ttl*2/3)) && now.After(h.retry)
 }
 
 func (c *Cache) newSession(k key, home string, client Token, creds credentials) *Session {
-	return &Session{cache: c, key: k, client: client, home: home, creds: creds, tokens: make(map[string]held), used: time.Now()}
+	return &Session{cache: c, key: k, client: client, home: home, creds: creds, tokens: make(map[string]held), owns: make(map[string]time.Time), refused: make(map[string]time.Time), used: time.Now()}
 }
 
 // Client is the token the client holds; zero for the proxy's own identity.
@@ -57,6 +70,13 @@ func (s *Session) Client() Token { return s.client }
 // Home is where the client's token was issued; empty when it is valid on every
 // cluster or belongs to the proxy.
 func (s *Session) Home() string { return s.home }
+
+// Homes lists where the session holds a token now.
+func (s *Session) Homes() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.tokens))
+}
 
 // Roams reports whether the session can have a token on any home.
 func (s *Session) Roams() bool { return s.everywhere || s.creds != nil }
@@ -101,6 +121,9 @@ func (s *Session) have(home string) (Token, error) {
 	if h, ok := s.tokens[home]; ok && !h.expired(now) {
 		return h.token, nil
 	}
+	if now.Before(s.refused[home]) {
+		return Token{}, ErrSessionLost
+	}
 	return Token{}, nil
 }
 
@@ -111,12 +134,10 @@ func (s *Session) login(ctx context.Context, home string) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("%w: %s", ErrUnavailable, describe(err))
 	}
-	if ns := s.creds.namespace(home); ns != "" {
-		client.SetNamespace(ns)
-	}
+	enter(client, s.creds.namespace(home))
 	secret, err := s.creds.login(ctx, client, home)
 	if err == nil && (secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "") {
-		err = errors.New("the answer holds no token (login MFA, or wrapped)")
+		err = errNoToken
 	}
 	if err != nil {
 		return Token{}, s.loginFailed(home, err)
@@ -126,10 +147,16 @@ func (s *Session) login(ctx context.Context, home string) (Token, error) {
 	return s.keep(home, secret.Auth), nil
 }
 
+// errNoToken: the login worked and cannot be finished without the client.
+var errNoToken = errors.New("the answer holds no token: login MFA, or wrapped")
+
 func (s *Session) loginFailed(home string, err error) error {
 	kind, outcome := ErrUnavailable, "failed"
-	if definite(err) {
+	if definite(err) || errors.Is(err, errNoToken) || errors.Is(err, ErrSessionLost) {
 		kind, outcome = ErrSessionLost, "refused"
+		s.mu.Lock()
+		s.refused[home] = time.Now().Add(refusedFor)
+		s.mu.Unlock()
 	}
 	s.cache.cfg.OnLogin(home, outcome)
 	s.cache.cfg.Logger.Warn("login failed", zap.String("home", home), zap.String("outcome", outcome), zap.String("error", describe(err)))
@@ -144,7 +171,9 @@ func (s *Session) keep(home string, auth *api.SecretAuth) Token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		s.cache.doom(doomed{home: home, token: h.token, expires: h.since.Add(h.ttl)})
+		if h.minted {
+			s.cache.doom(h.doomed(home, s.creds.namespace(home)))
+		}
 		return h.token
 	}
 	s.tokens[home] = h
@@ -214,24 +243,31 @@ func (s *Session) holds(home string) int {
 	return 0
 }
 
-// giveBack revokes the minted tokens on all homes and keeps the session.
-func (s *Session) giveBack() {
+// Owns tells that a lease or child token was made on a home with the session's
+// token there, and lives that long: revoking the token would end it too.
+func (s *Session) Owns(home string, life time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cache.doom(s.takeMintedLocked()...)
+	if until := time.Now().Add(life); until.After(s.owns[home]) {
+		s.owns[home] = until
+	}
 }
 
-func (s *Session) takeMintedLocked() []doomed {
+// giveBack revokes the minted tokens on all homes where nothing hangs on them, and
+// keeps the session.
+func (s *Session) giveBack(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cache.doom(s.takeMintedLocked(func(home string) bool { return now.After(s.owns[home]) })...)
+}
+
+func (s *Session) takeMintedLocked(which func(home string) bool) []doomed {
 	var out []doomed
 	for home, h := range s.tokens {
-		if !h.minted {
+		if !h.minted || !which(home) {
 			continue
 		}
-		d := doomed{home: home, token: h.token}
-		if h.ttl > 0 {
-			d.expires = h.since.Add(h.ttl)
-		}
-		out = append(out, d)
+		out = append(out, h.doomed(home, s.creds.namespace(home)))
 		delete(s.tokens, home)
 	}
 	return out
@@ -246,26 +282,27 @@ func (s *Session) end() {
 		return
 	}
 	s.ended = true
-	s.cache.doom(s.takeMintedLocked()...)
+	s.cache.doom(s.takeMintedLocked(func(string) bool { return true })...)
 	if s.creds != nil {
 		s.creds.wipe()
 	}
 }
 
-// renewDue renews the minted tokens whose time has come.
-func (s *Session) renewDue(ctx context.Context, now time.Time) {
+// due are the minted tokens whose time for renewal has come.
+func (s *Session) due(now time.Time) map[string]held {
 	s.mu.Lock()
-	due := make(map[string]held)
+	defer s.mu.Unlock()
+	var due map[string]held
 	for home, h := range s.tokens {
-		if h.renewalDue(now) {
-			due[home] = h
+		if !h.renewalDue(now) {
+			continue
 		}
+		if due == nil { // rarely
+			due = make(map[string]held)
+		}
+		due[home] = h
 	}
-	s.mu.Unlock()
-	for home, h := range due {
-		auth, err := s.renew(ctx, home, h)
-		s.renewed(home, h, auth, err)
-	}
+	return due
 }
 
 func (s *Session) renew(ctx context.Context, home string, h held) (*api.SecretAuth, error) {
@@ -276,6 +313,7 @@ func (s *Session) renew(ctx context.Context, home string, h held) (*api.SecretAu
 	ctx, cancel := context.WithTimeout(ctx, s.cache.cfg.LoginTimeout)
 	defer cancel()
 	client.SetToken(h.token.Reveal())
+	enter(client, s.creds.namespace(home))
 	secret, err := client.Auth().Token().RenewSelfWithContext(ctx, 0)
 	if err != nil {
 		return nil, err

@@ -15,36 +15,56 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"unique"
 )
 
 const redacted = "[redacted]"
 
-// Token is a Vault token. Its value leaves only through Reveal.
-type Token struct{ value string }
+// Token is a Vault token. Its value leaves only through Reveal. Two tokens of the
+// same value are equal.
+type Token struct {
+	hidden
+	// Not a string: fmt prints the unexported fields of a struct that holds a
+	// Token without asking the Token's methods. Of a handle it sees an address.
+	value unique.Handle[string]
+}
 
 // NewToken wraps a token's value.
-func NewToken(value string) Token { return Token{value} }
+func NewToken(value string) Token {
+	if value == "" {
+		return Token{}
+	}
+	return Token{value: unique.Make(value)}
+}
 
 // Reveal gives the value, for the one place that puts it into a request.
-func (t Token) Reveal() string { return t.value }
+func (t Token) Reveal() string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.value.Value()
+}
 
 // IsZero reports whether there is no token.
-func (t Token) IsZero() bool { return t.value == "" }
+func (t Token) IsZero() bool { return t == Token{} }
+
+// hidden makes what embeds it print redacted under every verb and encoder.
+type hidden struct{}
 
 // String redacts.
-func (t Token) String() string { return redacted }
+func (hidden) String() string { return redacted }
 
 // GoString redacts.
-func (t Token) GoString() string { return redacted }
+func (hidden) GoString() string { return redacted }
 
 // Format redacts under every verb.
-func (t Token) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+func (hidden) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // MarshalText redacts for encoders.
-func (t Token) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (hidden) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // LogValue redacts for log/slog.
-func (t Token) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (hidden) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // key is a keyed hash of a secret name (token, lease id, accessor), so that maps
 // and logs never hold the thing itself.

@@ -170,7 +170,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serving admin: %w", err)
 	case <-ctx.Done():
 	}
-	s.stop(srv, endRequests)
+	s.stop(context.WithoutCancel(ctx), srv, endRequests)
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving admin: %w", err)
 	}
@@ -179,9 +179,9 @@ func (s *Server) Run(ctx context.Context) error {
 
 // stop ends what has no end of its own first: the streams watch the context of
 // their request.
-func (s *Server) stop(srv *http.Server, endRequests context.CancelFunc) {
+func (s *Server) stop(ctx context.Context, srv *http.Server, endRequests context.CancelFunc) {
 	endRequests()
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
 		s.cfg.Logger.Warn("admin: requests were cut", zap.Error(err))

@@ -205,7 +205,9 @@ func TestTLS(t *testing.T) {
 	helper := httptest.NewUnstartedServer(nil) // for its certificate
 	helper.StartTLS()
 	defer helper.Close()
-	s := start(t, func(c *Config) { c.TLS = &tls.Config{Certificates: helper.TLS.Certificates, MinVersion: tls.VersionTLS12} })
+	s := start(t, func(c *Config) {
+		c.TLS = &tls.Config{Certificates: helper.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	})
 	req, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+s.Addr().String()+"/liveness", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,18 +60,18 @@ const (
 
 // New builds every room and binds every socket. It serves nothing yet; an error
 // leaves nothing open.
-func New(o Options) (*App, error) {
+func New(ctx context.Context, o Options) (*App, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
 	a := &App{opts: o, events: admin.NewEvents(), registry: prometheus.NewRegistry(), runner: newRunner(), swapped: make(chan struct{}, 1)}
-	if err := a.build(); err != nil {
-		return nil, errors.Join(err, a.stack.unwind(context.Background()))
+	if err := a.build(ctx); err != nil {
+		return nil, errors.Join(err, a.stack.unwind(ctx))
 	}
 	return a, nil
 }
 
-func (a *App) build() error {
+func (a *App) build(ctx context.Context) error {
 	if err := a.buildShared(); err != nil {
 		return err
 	}
@@ -81,17 +82,25 @@ func (a *App) build() error {
 	a.cores.p.Store(first)
 	a.stack.push("core", func(ctx context.Context) error { return a.cores.p.Load().stop(ctx) })
 	for _, l := range a.opts.Config.Listeners {
-		bound, err := listen(a.opts.Config, l, &a.cores, a.opts.Logger)
+		bound, err := listen(ctx, a.opts.Config, l, &a.cores, a.opts.Logger)
 		if err != nil {
 			return err
 		}
 		a.listeners = append(a.listeners, bound)
-		a.stack.push("listener "+l.Address, func(context.Context) error { bound.net.Close(); return nil })
+		a.stack.push("listener "+l.Address, func(context.Context) error { return closed(bound.net) })
 	}
 	if err := a.buildDNS(); err != nil {
 		return err
 	}
 	return a.buildAdmin()
+}
+
+// closed closes a socket that its server may have closed before.
+func closed(l net.Listener) error {
+	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 func (a *App) buildShared() error {

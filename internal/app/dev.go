@@ -59,15 +59,15 @@ func runDev(ctx context.Context, p Process, f devFlags) error {
 	clusters.run(l.Run)
 	cfg, err := devConfig(f, l)
 	if err != nil {
-		return errorsJoinStop(err, clusters)
+		return stopLab(ctx, err, clusters)
 	}
 	d := daemonRun{p: p, quit: make(chan struct{}, 1), lab: l, started: func(a *App) { screen(p.Stdout, f, l, a) }}
-	return errorsJoinStop(d.run(ctx, Options{Config: cfg, Logger: logger, Level: level}), clusters)
+	return stopLab(ctx, d.run(ctx, Options{Config: cfg, Logger: logger, Level: level}), clusters)
 }
 
-// errorsJoinStop ends the laboratory; the first error keeps its exit code.
-func errorsJoinStop(err error, clusters *runner) error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+// stopLab ends the laboratory; the first error keeps its exit code.
+func stopLab(ctx context.Context, err error, clusters *runner) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
 	if stopped := clusters.stop(ctx); err == nil && stopped != nil {
 		return runtimeFailure(stopped)

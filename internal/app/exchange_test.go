@@ -464,7 +464,7 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 	password, _ := r.data["password"].(string)
 	w.lab.Cluster("eu-west").Kill()
 	w.do("GET", "secret/data/x", "")
-	resp, err := w.http.Get("http://" + w.app.AdminAddress() + "/metrics") //nolint:noctx // a test
+	resp, err := w.http.Get("http://" + w.app.AdminAddress() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -480,5 +480,56 @@ func TestNoSecretInAnyOutput(t *testing.T) {
 		if strings.Contains(w.logs.String(), secret) || strings.Contains(metrics.String(), secret) {
 			t.Errorf("a %s is in the logs or metrics", name)
 		}
+	}
+}
+
+// A token that cannot be logged in for, but is valid on another cluster as well
+// (here: the laboratory's root token), goes on when its home is lost.
+func TestForeignTokenMovesWhenItsHomeIsLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+	w.lab.Cluster("eu-west").Kill()
+	for range 20 {
+		if r := w.do("GET", "secret/data/hello", ""); r.status != 200 || r.cluster() == "eu-west" {
+			t.Fatalf("%d from %q: %s", r.status, r.cluster(), r.body)
+		}
+	}
+	w.state("eu-west", health.StateDown)
+	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 200, "")
+	if err := w.lab.Cluster("eu-west").Restart(); err != nil {
+		t.Fatal(err)
+	}
+	w.state("eu-west", health.StateHealthy)
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+}
+
+func TestForeignTokenOfALostHomeIsRefusedHonestly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	r := w.do("POST", "auth/token/create", `{"policies":["demo"]}`, "X-Vrproxy-Cluster", "us-west")
+	w.want(r, 200, "us-west")
+	w.token, _ = r.auth["client_token"].(string)
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "us-west")
+	w.lab.Cluster("us-west").Kill()
+	r = w.do("GET", "secret/data/hello", "")
+	w.want(r, 503, "")
+	if r.code() != "owner-unavailable" {
+		t.Errorf("%s: %s", r.code(), r.body)
+	}
+}
+
+// What hangs on a token the proxy made must not die because the session rests.
+func TestIdleSessionKeepsWhatItsLeasesHangOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "sessions: {idle: 200ms}")
+	w.login()
+	r := w.do("GET", "database/creds/readonly", "", "X-Vrproxy-Cluster", "us-west")
+	w.want(r, 200, "us-west")
+	lease, _ := r.whole["lease_id"].(string)
+	eventually(t, "the idle token at us-east is given back", func() bool { return w.served("us-east", "auth/token/revoke-self") == 1 })
+	w.want(w.do("PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, lease)), 200, "us-west")
+	if n := w.served("us-west", "auth/token/revoke-self"); n != 0 {
+		t.Errorf("%d revocations at us-west", n)
 	}
 }

@@ -34,14 +34,14 @@ type listener struct {
 }
 
 // listen binds one configured address. Nothing is served yet.
-func listen(cfg *configs.Config, l configs.Listener, cores *current, logger *zap.Logger) (*listener, error) {
+func listen(ctx context.Context, cfg *configs.Config, l configs.Listener, cores *current, logger *zap.Logger) (*listener, error) {
 	out := &listener{policy: policy(cfg, l)}
 	var err error
 	if path, ok := strings.CutPrefix(l.Address, "unix://"); ok {
-		out.net, err = listenUnix(path, l.Mode)
+		out.net, err = listenUnix(ctx, path, l.Mode)
 	} else {
 		var lc net.ListenConfig
-		out.net, err = lc.Listen(context.Background(), "tcp", l.Address)
+		out.net, err = lc.Listen(ctx, "tcp", l.Address)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", l.Address, err)
@@ -58,7 +58,7 @@ func listen(cfg *configs.Config, l configs.Listener, cores *current, logger *zap
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          quiet(logger),
+		ErrorLog:          zap.NewStdLog(logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel))), // net/http complains about clients, at info
 	}
 	return out, nil
 }
@@ -90,14 +90,14 @@ func (l *listener) drain(ctx context.Context) int64 {
 }
 
 // listenUnix binds a socket file, replacing one that nobody serves any more.
-func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
+func listenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listener, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "unix", path)
-	if errors.Is(err, syscall.EADDRINUSE) && abandoned(path) {
+	l, err := lc.Listen(ctx, "unix", path)
+	if errors.Is(err, syscall.EADDRINUSE) && abandoned(ctx, path) {
 		if err := os.Remove(path); err != nil {
 			return nil, err
 		}
-		l, err = lc.Listen(context.Background(), "unix", path)
+		l, err = lc.Listen(ctx, "unix", path)
 	}
 	if err != nil {
 		return nil, err
@@ -111,9 +111,9 @@ func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
 	return l, nil
 }
 
-func abandoned(path string) bool {
+func abandoned(ctx context.Context, path string) bool {
 	d := net.Dialer{Timeout: time.Second}
-	conn, err := d.DialContext(context.Background(), "unix", path)
+	conn, err := d.DialContext(ctx, "unix", path)
 	if err == nil {
 		_ = conn.Close()
 		return false

@@ -2,7 +2,6 @@ package app
 
 import (
 	"io"
-	"log"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -16,7 +15,7 @@ func newLogger(w io.Writer, cfg configs.Log, level zap.AtomicLevel) *zap.Logger 
 	enc := zap.NewProductionEncoderConfig()
 	enc.EncodeTime = zapcore.RFC3339TimeEncoder
 	enc.EncodeDuration = zapcore.StringDurationEncoder
-	var encoder zapcore.Encoder = zapcore.NewJSONEncoder(enc)
+	encoder := zapcore.NewJSONEncoder(enc)
 	if cfg.Format == configs.LogConsole {
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(enc)
@@ -30,13 +29,4 @@ func setLevel(level zap.AtomicLevel, l configs.LogLevel) {
 		parsed = zapcore.InfoLevel // the configuration allows nothing that does not parse
 	}
 	level.SetLevel(parsed)
-}
-
-// quiet is for net/http's own complaints, nearly all of them about clients.
-func quiet(logger *zap.Logger) *log.Logger {
-	std, err := zap.NewStdLogAt(logger, zapcore.DebugLevel)
-	if err != nil {
-		return log.New(io.Discard, "", 0)
-	}
-	return std
 }

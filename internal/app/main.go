@@ -17,8 +17,6 @@ import (
 )
 
 // Set by the linker (see Makefile).
-//
-//nolint:gochecknoglobals // the linker can set nothing else
 var (
 	version = "dev"
 	commit  = "unknown"

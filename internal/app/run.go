@@ -106,12 +106,12 @@ func (d *daemonRun) run(ctx context.Context, o Options) error {
 		default:
 		}
 	}
-	a, err := New(o)
+	a, err := New(ctx, o)
 	if err != nil {
 		return runtimeFailure(err)
 	}
 	if err := d.start(ctx, a); err != nil {
-		return errors.Join(err, d.stop(a))
+		return errors.Join(err, d.stop(ctx, a))
 	}
 	notify(daemon.SdNotifyReady)
 	if d.started != nil {
@@ -119,7 +119,7 @@ func (d *daemonRun) run(ctx context.Context, o Options) error {
 	}
 	d.supervise(ctx, a)
 	notify(daemon.SdNotifyStopping)
-	if err := d.stop(a); err != nil {
+	if err := d.stop(ctx, a); err != nil {
 		return runtimeFailure(err)
 	}
 	return nil
@@ -143,7 +143,7 @@ func (d *daemonRun) start(ctx context.Context, a *App) error {
 				continue // the file was read a moment ago
 			}
 			cancel()
-			<-done
+			<-done //nolint:errcheck // it is the cancelled context
 			return &exitError{code: signalCode(s)}
 		}
 	}
@@ -191,9 +191,10 @@ func (d *daemonRun) reloadInto(ctx context.Context, a *App) {
 	}
 }
 
-func (d *daemonRun) stop(a *App) error {
+// stop runs also when ctx has ended: that is one of the reasons to stop.
+func (d *daemonRun) stop(ctx context.Context, a *App) error {
 	cfg := a.opts.Config.Shutdown
-	ctx, cancel := context.WithTimeout(context.Background(), cfg.DrainDelay+cfg.DrainTimeout+stopWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainDelay+cfg.DrainTimeout+stopWithin)
 	defer cancel()
 	return a.Stop(ctx)
 }

@@ -42,7 +42,11 @@ func forward(w *fsnotify.Watcher, changes chan<- struct{}) {
 				return
 			}
 			timer.Reset(settle)
-		case <-w.Errors: // a lost event only delays a reload; an unread error would block the watcher
+		case _, ok := <-w.Errors: // a lost event only delays a reload; an unread error would block the watcher
+			if !ok {
+				timer.Stop()
+				return
+			}
 		case <-timer.C:
 			select {
 			case changes <- struct{}{}:

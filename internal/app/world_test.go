@@ -60,7 +60,7 @@ func newWorld(tb testing.TB, extra string) *world {
 	w.http = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32}}
 	cfg := w.config(extra)
 	level := zap.NewAtomicLevel()
-	app, err := New(Options{Config: cfg, Logger: newLogger(w.logs, configs.Log{Level: "debug", Format: "json"}, level), Level: level})
+	app, err := New(context.Background(), Options{Config: cfg, Logger: newLogger(w.logs, configs.Log{Level: "debug", Format: "json"}, level), Level: level})
 	if err != nil {
 		tb.Fatal(err)
 	}

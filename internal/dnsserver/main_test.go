@@ -144,7 +144,9 @@ func fakeUpstream(t *testing.T, handler dns.HandlerFunc) string {
 		<-started
 		t.Cleanup(func() {
 			_ = srv.Shutdown()
-			<-done
+			if err := <-done; err != nil {
+				t.Errorf("serving: %v", err)
+			}
 		})
 	}
 	return s.addr.String()

@@ -3,6 +3,7 @@ package dnsserver
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -173,7 +174,7 @@ func exchangeRaw(t *testing.T, addr, network string, packet, good []byte) int {
 		}
 	}
 	m, err := (&dns.Conn{Conn: conn}).ReadMsg()
-	if network == "tcp" && (err == io.EOF || err != nil && strings.Contains(err.Error(), "reset")) {
+	if network == "tcp" && (errors.Is(err, io.EOF) || err != nil && strings.Contains(err.Error(), "reset")) {
 		return -1 // hanging up is silence as well
 	}
 	if err != nil {
