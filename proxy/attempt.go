@@ -206,12 +206,14 @@ func (x *exchange) exhausted(plan routing.Plan) *failure {
 	switch {
 	case errors.Is(x.lastErr, tokencache.ErrSessionLost):
 		return &failure{code: sessionLost, text: tokencache.ErrSessionLost.Error()}
-	case errors.Is(x.lastErr, errAnswerTimeout):
-		return &failure{code: deadline, text: "no cluster answered in time", wait: true}
+	case x.limits.Pin != "" || plan.Cluster != "":
+		return &failure{code: routing.NoHealthyCluster, text: "the cluster asked for could not be reached: " + clusterNames(plan.Candidates)}
 	case plan.Class == routing.Primary:
 		return &failure{code: routing.NoPrimary, text: "the primary cluster could not be reached, nor a secondary that forwards to it", wait: true}
 	case x.limits.Home != "" && !x.limits.HomeFirst:
 		return &failure{code: routing.OwnerUnavailable, text: fmt.Sprintf("only cluster %s holds the token, lease or flow that this request needs, and it cannot be reached", x.limits.Home)}
+	case errors.Is(x.lastErr, errAnswerTimeout):
+		return &failure{code: deadline, text: "no cluster answered in time", wait: true}
 	}
 	return &failure{code: routing.NoHealthyCluster, text: "no cluster could be reached; tried: " + clusterNames(plan.Candidates)}
 }
@@ -233,12 +235,8 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	a := &answer{cluster: c, token: token, release: func() { cancel(nil) }}
 	a.out.repeatable = x.decision.Effect == routing.Repeatable && x.body.whole
-	limit := x.p.cfg.AnswerTimeout
-	if a.out.repeatable && !last {
-		limit = x.p.cfg.AttemptTimeout
-	}
-	timer := time.AfterFunc(limit, func() { cancel(errAnswerTimeout) })
-	defer timer.Stop()
+	stop := x.patience(a, last, func() { cancel(errAnswerTimeout) })
+	defer stop()
 
 	var sent sentinel
 	req := x.request(sent.trace(ctx), address, token, a.out.repeatable)
@@ -256,6 +254,30 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		a.out.text = peek(resp)
 	}
 	return a
+}
+
+// patience gives up on an attempt that gets no answer. What may be repeated waits a
+// short while when there is another cluster to ask; otherwise it waits for a slow
+// cluster, but not for one that health finds down meanwhile. What may not be
+// repeated always waits the long time: giving up early would only lose its outcome.
+func (x *exchange) patience(a *answer, last bool, giveUp func()) (stop func()) {
+	short, long := x.p.cfg.AttemptTimeout, x.p.cfg.AnswerTimeout
+	if !a.out.repeatable {
+		timer := time.AfterFunc(long, giveUp)
+		return func() { timer.Stop() }
+	}
+	began := time.Now()
+	var timer *time.Timer
+	timer = time.AfterFunc(long, func() {
+		now, ok := x.p.cfg.Health.Topology().Cluster(a.cluster.Name)
+		if !last || !ok || !now.Usable() || time.Since(began) >= long {
+			giveUp()
+			return
+		}
+		timer.Reset(short)
+	})
+	timer.Reset(short) // timer is set before its function can run
+	return func() { timer.Stop() }
 }
 
 // request makes the upstream request: the client's method, path, query, header and

@@ -84,6 +84,7 @@ const (
 	prewarmers   = 4                // prewarming logins at once
 	sweepers     = 8                // renewals or revocations at once
 	revokeWithin = 5 * time.Second  // one attempt to give a token back
+	lookupWithin = 2 * time.Second  // one question about a token or lease to one cluster
 	refusedFor   = 30 * time.Second // how long a refused login is not tried again
 )
 

@@ -178,7 +178,7 @@ func (c *Cache) lookupSelf(ctx context.Context, home string, token Token) (*api.
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.LoginTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
 	defer cancel()
 	client.SetToken(token.Reveal())
 	self, err := client.Auth().Token().LookupSelfWithContext(ctx)
@@ -257,7 +257,7 @@ func (c *Cache) ask(ctx context.Context, kind Kind, s *Session, name, home strin
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.LoginTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
 	defer cancel()
 	if kind == Wrapping {
 		_, err = client.Logical().WriteWithContext(ctx, "sys/wrapping/lookup", map[string]any{"token": name})

@@ -121,7 +121,7 @@ func screen(w io.Writer, f devFlags, l *lab.Lab, a *App) {
 	fmt.Fprintf(&b, "\n  export VAULT_ADDR=%s\n  export VAULT_TOKEN=%s          # or userpass demo/demo, AppRole demo/demo\n", address, lab.RootToken)
 	fmt.Fprintf(&b, "\nTry:\n  curl -si -H \"X-Vault-Token: $VAULT_TOKEN\" $VAULT_ADDR/v1/secret/data/hello | grep -i -e x-vrproxy -e greeting\n")
 	fmt.Fprintf(&b, "  vault login -method=userpass username=demo password=demo && vault read database/creds/readonly\n")
-	fmt.Fprintf(&b, "  curl -X POST %s/lab/%s/kill      # then read again: same command, same token\n", adminURL, f.region)
+	fmt.Fprintf(&b, "  curl -X POST %s/lab/%s/kill      # then read again: same command, same token\n", adminURL, nearestName(a))
 	fmt.Fprintf(&b, "\nWatch:  %s/ui\n", adminURL)
 	if dns := a.DNSAddress(); dns != "" {
 		host, port, _ := net.SplitHostPort(dns)
@@ -129,4 +129,13 @@ func screen(w io.Writer, f devFlags, l *lab.Lab, a *App) {
 	}
 	b.WriteString("Stop:   Ctrl-C\n\n")
 	_, _ = io.WriteString(w, b.String())
+}
+
+// nearestName is the cluster that serves reads now.
+func nearestName(a *App) string {
+	now := a.cores.p.Load()
+	for _, c := range now.planner.Nearest(now.checker.Topology()) {
+		return c.Name
+	}
+	return "CLUSTER"
 }

@@ -44,7 +44,7 @@ func listen(ctx context.Context, cfg *configs.Config, l configs.Listener, cores 
 		out.net, err = lc.Listen(ctx, "tcp", l.Address)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listening on %s: %w", l.Address, err)
+		return nil, fmt.Errorf("listening on %s: %w; stop what uses the address, or choose another", l.Address, err)
 	}
 	if l.TLS != nil {
 		t, err := serverTLS(l.TLS)
