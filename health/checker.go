@@ -141,7 +141,9 @@ func (c *Checker) Run(ctx context.Context) error {
 // a failed probe, and the node is probed at once. It never blocks on I/O.
 func (c *Checker) Failed(cluster, address string, err error) {
 	th := c.thresholds()
-	c.update(cluster, address, func(n nodeState) nodeState { return n.doubted("request failed: "+brief(err), th) })
+	if n, ok := c.node(cluster, address); ok && n.up && !n.suspect { // or nothing would change
+		c.update(cluster, address, func(n nodeState) nodeState { return n.doubted("request failed: "+brief(err), th) })
+	}
 	select {
 	case c.kicks[nodeKey(cluster, address)] <- struct{}{}:
 	default:

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vrproxy/vrproxy/internal/replication"
@@ -177,18 +178,21 @@ func lag(n nodeState) time.Duration {
 }
 
 // electPrimary finds the one cluster that takes writes. A pinned role wins over
-// claims. A primary that is down keeps its name as long as no other claims it.
+// claims. A primary that does not answer keeps its name as long as no other claims
+// it. Where all clusters are one home (one cluster, or a DR pair that does not
+// replicate otherwise), the standalone one is its own primary.
 func electPrimary(t *Topology) {
 	var claims, pinned, lost []string
+	alone := oneHome(t)
 	for i := range t.Clusters {
 		c := &t.Clusters[i]
-		if c.Role != RolePrimary {
+		if c.Role != RolePrimary && (!alone || c.Role != RoleStandalone) {
 			continue
 		}
 		switch {
-		case c.Pinned:
+		case c.Pinned && c.Role == RolePrimary:
 			pinned = append(pinned, c.Name)
-		case c.State == StateDown:
+		case !c.answers():
 			lost = append(lost, c.Name)
 		default:
 			claims = append(claims, c.Name)
@@ -203,7 +207,14 @@ func electPrimary(t *Topology) {
 		t.SplitBrain, t.Claimants = true, claims
 	case len(lost) == 1:
 		t.Primary = lost[0]
-	case len(t.Clusters) == 1 && t.Clusters[0].Role == RoleStandalone:
-		t.Primary = t.Clusters[0].Name // one cluster alone is its own primary
 	}
+}
+
+func oneHome(t *Topology) bool {
+	return !slices.ContainsFunc(t.Clusters, func(c Cluster) bool { return c.Home() != t.Clusters[0].Home() })
+}
+
+// answers tells a cluster that is up from one that is not, also while it is drained.
+func (c *Cluster) answers() bool {
+	return slices.ContainsFunc(c.Nodes, func(n Node) bool { return n.Serves })
 }

@@ -2,6 +2,7 @@ package health
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,12 +36,21 @@ type License struct {
 // DecodeReport reads a body of sys/health. The HTTP status is not needed: the body
 // says more, and a load balancer may have changed the status.
 func DecodeReport(body []byte) (Report, error) {
-	var r Report
+	var r struct {
+		Report
+		Initialized *bool `json:"initialized"` // in every version's answer, and in no error's
+	}
 	if err := json.Unmarshal(body, &r); err != nil {
 		return Report{}, fmt.Errorf("decoding sys/health: %w", err)
 	}
-	return r, nil
+	if r.Initialized == nil {
+		return Report{}, errNotHealth
+	}
+	r.Report.Initialized = *r.Initialized
+	return r.Report, nil
 }
+
+var errNotHealth = errors.New("decoding sys/health: this is not what Vault answers there")
 
 // refusal says why the node cannot serve, from its own words; empty when it can.
 func (r Report) refusal() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,9 +31,8 @@ func checkCommand(p Process) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := openable(cfg); err != nil {
-				_, _ = fmt.Fprintln(p.Stderr, err)
-				return &exitError{code: exitUsage}
+			if err := checkFiles(cfg, connect, p.Stderr); err != nil {
+				return err
 			}
 			if connect {
 				return checkConnect(cmd.Context(), cfg, p.Stdout)
@@ -46,26 +46,51 @@ func checkCommand(p Process) *cobra.Command {
 	return cmd
 }
 
-// openable reports every certificate file that cannot be used.
-func openable(cfg *configs.Config) error {
-	_, err := upstreamClusters(cfg)
-	problems := []error{err}
-	for i, l := range cfg.Listeners {
-		if l.TLS != nil {
-			problems = append(problems, tlsProblem(cfg, fmt.Sprintf("listeners[%d].tls", i), l.TLS))
+// checkFiles reports every certificate file that cannot be used. One that is not
+// there may well be where the proxy will run, so it is a warning unless the clusters
+// are to be connected to from here.
+func checkFiles(cfg *configs.Config, needed bool, out io.Writer) error {
+	bad := false
+	for _, f := range certificateFiles(cfg) {
+		err := f.open()
+		if err == nil {
+			continue
 		}
+		missing := errors.Is(err, fs.ErrNotExist) && !needed
+		message := err.Error()
+		if missing {
+			message = "warning: " + message
+		}
+		_, _ = fmt.Fprintln(out, cfg.Problem(f.key, message))
+		bad = bad || !missing
 	}
-	if cfg.Admin.TLS != nil {
-		problems = append(problems, tlsProblem(cfg, "admin.tls", cfg.Admin.TLS))
-	}
-	return errors.Join(problems...)
-}
-
-func tlsProblem(cfg *configs.Config, key string, t *configs.ServerTLS) error {
-	if _, err := serverTLS(t); err != nil {
-		return errors.New(cfg.Problem(key, err.Error()).String())
+	if bad {
+		return &exitError{code: exitUsage}
 	}
 	return nil
+}
+
+// certificateFile is one TLS block of the configuration, by its key.
+type certificateFile struct {
+	key  string
+	open func() error
+}
+
+func certificateFiles(cfg *configs.Config) []certificateFile {
+	var out []certificateFile
+	for i, c := range cfg.Clusters {
+		out = append(out, certificateFile{fmt.Sprintf("clusters[%d].tls", i), func() error { _, err := clientTLS(c.TLS); return err }})
+	}
+	server := func(key string, t *configs.ServerTLS) {
+		if t != nil {
+			out = append(out, certificateFile{key, func() error { _, err := serverTLS(t); return err }})
+		}
+	}
+	for i, l := range cfg.Listeners {
+		server(fmt.Sprintf("listeners[%d].tls", i), l.TLS)
+	}
+	server("admin.tls", cfg.Admin.TLS)
+	return out
 }
 
 // checkConnect probes every cluster once and logs in where an identity is

@@ -77,12 +77,30 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 	}
 }
 
-func TestCheckNamesUnreadableCertificates(t *testing.T) {
+func TestCertificateFiles(t *testing.T) {
 	t.Parallel()
-	file := write(t, "region: r\nclusters:\n  - name: a\n    region: r\n    addresses: [\"https://127.0.0.1:1\"]\n    tls: {ca_file: missing.pem}\n")
-	c := start(nil, "check", "-c", file)
-	if code := <-c.exit; code != 2 || !strings.Contains(c.errs.String(), file+":6: clusters[0].tls: ") {
-		t.Errorf("exit %d: %s", code, c.errs.String())
+	file := write(t, "region: r\nclusters:\n  - name: a\n    region: r\n    addresses: [\"https://127.0.0.1:1\"]\n    tls: {ca_file: ca.pem}\n")
+	message := file + ":6: clusters[0].tls: "
+	for _, tc := range []struct {
+		name, pem string
+		args      []string
+		code      int
+		want      string
+	}{
+		{"missing, where it may not have to be", "", []string{"check"}, 0, message + "warning: "},
+		{"missing, where it is needed", "", []string{"check", "--connect"}, 2, message},
+		{"missing at start", "", []string{"run"}, 2, message},
+		{"not a certificate", "hello", []string{"check"}, 2, message},
+	} {
+		if tc.pem != "" {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(file), "ca.pem"), []byte(tc.pem), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := start(nil, append(tc.args, "-c", file)...)
+		if code := <-c.exit; code != tc.code || !strings.Contains(c.errs.String(), tc.want) {
+			t.Errorf("%s: exit %d: %s", tc.name, code, c.errs.String())
+		}
 	}
 }
 

@@ -106,6 +106,9 @@ func (d *daemonRun) run(ctx context.Context, o Options) error {
 		default:
 		}
 	}
+	if err := checkFiles(o.Config, true, d.p.Stderr); err != nil {
+		return err
+	}
 	a, err := New(ctx, o)
 	if err != nil {
 		return runtimeFailure(err)

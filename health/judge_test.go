@@ -1,0 +1,206 @@
+package health
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vrproxy/vrproxy/internal/replication"
+)
+
+// serving is the report of an active node without replication.
+func serving(change ...func(*Report)) Report {
+	r := Report{Initialized: true, PerformanceMode: replication.ModeDisabled, DRMode: replication.ModeDisabled}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func TestNodeJudgement(t *testing.T) {
+	t.Parallel()
+	th := thresholds{fall: 3, rise: 2}
+	good := func(n nodeState) nodeState { return n.good(serving(), nil, th) }
+	bad := func(n nodeState) nodeState { return n.bad("timeout", th) }
+	doubt := func(n nodeState) nodeState { return n.doubted("request failed", th) }
+	says := func(change func(*Report)) func(nodeState) nodeState {
+		return func(n nodeState) nodeState { return n.good(serving(change), nil, th) }
+	}
+	sealed := says(func(r *Report) { r.Sealed = true })
+	no := false
+	for _, c := range []struct {
+		name   string
+		events []func(nodeState) nodeState
+		want   State
+		reason string
+	}{
+		{"not asked yet", nil, StateDown, "not probed yet"},
+		{"the first good probe is enough", []func(nodeState) nodeState{good}, StateHealthy, ""},
+		{"the first bad probe is enough", []func(nodeState) nodeState{bad}, StateDown, "timeout"},
+		{"one bad probe makes doubt", []func(nodeState) nodeState{good, bad}, StateDegraded, "timeout"},
+		{"two are not enough", []func(nodeState) nodeState{good, bad, bad}, StateDegraded, "timeout"},
+		{"fall in a row are", []func(nodeState) nodeState{good, bad, bad, bad}, StateDown, "timeout"},
+		{"a good one in between starts over", []func(nodeState) nodeState{good, bad, bad, good, bad, bad}, StateDegraded, "timeout"},
+		{"one good probe ends the doubt", []func(nodeState) nodeState{good, bad, good}, StateHealthy, ""},
+		{"one good probe does not bring it back", []func(nodeState) nodeState{good, bad, bad, bad, good}, StateDown, "timeout"},
+		{"rise in a row do", []func(nodeState) nodeState{good, bad, bad, bad, good, good}, StateHealthy, ""},
+		{"flapping does not", []func(nodeState) nodeState{good, bad, bad, bad, good, bad, good}, StateDown, "timeout"},
+		{"a failed request makes doubt", []func(nodeState) nodeState{good, doubt}, StateDegraded, "request failed"},
+		{"many requests that fail at once count once", []func(nodeState) nodeState{good, doubt, doubt, doubt, doubt}, StateDegraded, "request failed"},
+		{"probes confirm what requests saw", []func(nodeState) nodeState{good, doubt, bad, bad}, StateDown, "timeout"},
+		{"a failed request says nothing new of a node that is down", []func(nodeState) nodeState{bad, doubt}, StateDown, "timeout"},
+		{"a node's own word needs no repetition", []func(nodeState) nodeState{good, sealed}, StateDown, "sealed"},
+		{"unsealed has to rise", []func(nodeState) nodeState{good, sealed, good}, StateDown, "sealed"},
+		{"unsealed and risen", []func(nodeState) nodeState{good, sealed, good, good}, StateHealthy, ""},
+		{"not initialised", []func(nodeState) nodeState{says(func(r *Report) { r.Initialized = false })}, StateDown, "not initialized"},
+		{"removed", []func(nodeState) nodeState{says(func(r *Report) { r.Removed = true })}, StateDown, "removed from its cluster"},
+		{"licence gone", []func(nodeState) nodeState{says(func(r *Report) { r.License.Terminated = true })}, StateDown, "license terminated"},
+		{"a standby that lost its leader", []func(nodeState) nodeState{says(func(r *Report) { r.Standby, r.HAConnection = true, &no })}, StateDown, "standby without a connection to its active node"},
+		{"a standby serves", []func(nodeState) nodeState{says(func(r *Report) { r.Standby = true })}, StateHealthy, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var n nodeState
+			for _, e := range c.events {
+				n = e(n)
+			}
+			if got := n.node(); got.State != c.want || got.Reason != c.reason {
+				t.Errorf("%s (%s), want %s (%s)", got.State, got.Reason, c.want, c.reason)
+			}
+		})
+	}
+}
+
+func TestRoundTripsAreBlended(t *testing.T) {
+	t.Parallel()
+	var n nodeState
+	for _, took := range []time.Duration{100, 100, 200, 0} {
+		n = n.good(serving(func(r *Report) { r.Took = took * time.Millisecond }), nil, thresholds{1, 1})
+	}
+	if n.rtt != 96*time.Millisecond { // 100, 100, 120, 96
+		t.Errorf("round trip %v, want 96ms", n.rtt)
+	}
+}
+
+func TestBetterNodesComeFirst(t *testing.T) {
+	t.Parallel()
+	node := func(name string, up, suspect, standby, performance bool, rtt time.Duration) nodeState {
+		return nodeState{address: name, up: up, suspect: suspect, rtt: rtt, report: Report{Standby: standby, PerformanceStandby: performance}}
+	}
+	nodes := []nodeState{
+		node("down", false, false, false, false, 1),
+		node("doubted", true, true, false, false, 1),
+		node("standby", true, false, true, false, 1),
+		node("far performance standby", true, false, true, true, 9),
+		node("performance standby of unknown distance", true, false, true, true, 0),
+		node("near performance standby", true, false, true, true, 3),
+		node("active", true, false, false, false, 99),
+	}
+	slices.SortStableFunc(nodes, better)
+	var got []string
+	for _, n := range nodes {
+		got = append(got, n.address)
+	}
+	want := "active, near performance standby, far performance standby, performance standby of unknown distance, standby, doubted, down"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("order %s", strings.Join(got, ", "))
+	}
+}
+
+func TestElectPrimary(t *testing.T) {
+	t.Parallel()
+	cluster := func(name string, role Role, up bool, change ...func(*Cluster)) Cluster {
+		c := Cluster{Name: name, Role: role, State: StateDown, Nodes: []Node{{Serves: up}}}
+		if up {
+			c.State = StateHealthy
+		}
+		for _, f := range change {
+			f(&c)
+		}
+		return c
+	}
+	pinned := func(c *Cluster) { c.Pinned = true }
+	drained := func(c *Cluster) { c.State = StateDrained }
+	drOf := func(name string) func(*Cluster) { return func(c *Cluster) { c.DROf = name } }
+	for _, c := range []struct {
+		name     string
+		clusters []Cluster
+		want     string
+		split    string // claimants
+	}{
+		{"one claims", []Cluster{cluster("a", RolePrimary, true), cluster("b", RoleSecondary, true)}, "a", ""},
+		{"nobody claims", []Cluster{cluster("a", RoleSecondary, true), cluster("b", RoleUnknown, true)}, "", ""},
+		{"two claim", []Cluster{cluster("a", RolePrimary, true), cluster("b", RolePrimary, true)}, "", "a b"},
+		{"a pinned one wins over claims", []Cluster{cluster("a", RolePrimary, true), cluster("b", RolePrimary, true, pinned)}, "b", ""},
+		{"a pinned one that is down is still the one", []Cluster{cluster("a", RolePrimary, true), cluster("b", RolePrimary, false, pinned)}, "b", ""},
+		{"a lost primary keeps its name", []Cluster{cluster("a", RolePrimary, false), cluster("b", RoleSecondary, true)}, "a", ""},
+		{"the DR copy was promoted while the old primary is down", []Cluster{cluster("a", RolePrimary, false), cluster("a-dr", RolePrimary, true, drOf("a"))}, "a-dr", ""},
+		{"the old primary comes back as primary", []Cluster{cluster("a", RolePrimary, true), cluster("a-dr", RolePrimary, true, drOf("a"))}, "", "a a-dr"},
+		{"both lost: no guess", []Cluster{cluster("a", RolePrimary, false), cluster("b", RolePrimary, false)}, "", ""},
+		{"a drained primary still claims", []Cluster{cluster("a", RolePrimary, true, drained), cluster("b", RolePrimary, true)}, "", "a b"},
+		{"a drained primary that was switched off does not", []Cluster{cluster("a", RolePrimary, false, drained), cluster("b", RolePrimary, true)}, "b", ""},
+		{"one cluster alone is its own primary", []Cluster{cluster("a", RoleStandalone, true)}, "a", ""},
+		{"also while it is down", []Cluster{cluster("a", RoleStandalone, false)}, "a", ""},
+		{"two that do not replicate: none", []Cluster{cluster("a", RoleStandalone, true), cluster("b", RoleStandalone, true)}, "", ""},
+		{"two that do not replicate, one pinned", []Cluster{cluster("a", RoleStandalone, true), cluster("b", RolePrimary, true, pinned)}, "b", ""},
+		{"a cluster and its DR copy, no other replication", []Cluster{cluster("a", RoleStandalone, true), cluster("a-dr", RoleDR, true, drOf("a"))}, "a", ""},
+		{"the same after the promotion", []Cluster{cluster("a", RoleStandalone, false), cluster("a-dr", RoleStandalone, true, drOf("a"))}, "a-dr", ""},
+		{"the same when the old one comes back", []Cluster{cluster("a", RoleStandalone, true), cluster("a-dr", RoleStandalone, true, drOf("a"))}, "", "a a-dr"},
+		{"no clusters", nil, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			top := &Topology{Clusters: c.clusters}
+			electPrimary(top)
+			if top.Primary != c.want || top.SplitBrain != (c.split != "") || strings.Join(top.Claimants, " ") != c.split {
+				t.Errorf("primary %q, split brain %v of %v; want %q, %q", top.Primary, top.SplitBrain, top.Claimants, c.want, c.split)
+			}
+		})
+	}
+}
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	ms := time.Millisecond
+	top := &Topology{Region: "eu", Clusters: []Cluster{
+		{Name: "us-b", Region: "us", RTT: 85 * ms, Order: 0},
+		{Name: "us-a", Region: "us", RTT: 80 * ms, Order: 1},
+		{Name: "ap", Region: "ap", RTT: 90 * ms, Order: 2},
+		{Name: "eu", Region: "eu", RTT: 300 * ms, Order: 3},
+		{Name: "us-dr", Region: "us", Role: RoleDR, DROf: "us-a", RTT: ms, Order: 4},
+		{Name: "new", Region: "sa", Order: 5},
+	}}
+	for _, c := range []struct {
+		name string
+		p    Preference
+		want string
+	}{
+		{"own region even when it is slow, unknown last, no DR copies", Preference{}, "eu, us-a, us-b, ap, new"},
+		{"a window of equals", Preference{Window: 5 * ms}, "eu, us-b, us-a, ap, new"},
+		{"the window begins at the best", Preference{Window: 6 * ms}, "eu, us-b, us-a, ap, new"},
+		{"a wide window", Preference{Window: 10 * ms}, "eu, us-b, us-a, ap, new"},
+		{"failover order", Preference{Failover: []string{"sa", "ap"}}, "eu, new, ap, us-a, us-b"},
+		{"never", Preference{Never: []string{"us", "eu"}}, "ap, new"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := Names(top.Nearest(c.p)); got != c.want {
+				t.Errorf("order %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestADRPairIsOneHome(t *testing.T) {
+	t.Parallel()
+	top := &Topology{Clusters: []Cluster{{Name: "us"}, {Name: "us-dr", DROf: "us"}, {Name: "eu"}}}
+	if got := Names(top.Members("us")); got != "us, us-dr" {
+		t.Errorf("members %s", got)
+	}
+	for name, home := range map[string]string{"us": "us", "us-dr": "us", "eu": "eu", "elsewhere": "elsewhere"} {
+		if got := top.HomeOf(name); got != home {
+			t.Errorf("home of %s is %s, want %s", name, got, home)
+		}
+	}
+}
