@@ -92,6 +92,12 @@ func running(t *testing.T, s *script, names ...string) *Checker {
 	return c
 }
 
+// pass lets time go by in a synctest bubble, and what became due happen.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 func stateOf(t *testing.T, c *Checker, name string) State {
 	t.Helper()
 	cl, ok := c.Topology().Cluster(name)
@@ -141,7 +147,7 @@ func TestTheFirstRoundEndsWhenEveryNodeHasAnswered(t *testing.T) {
 			t.Errorf("took %v, want the timeout", took)
 		}
 		slow, _ := c.Topology().Cluster("slow")
-		if stateOf(t, c, "quick") != StateHealthy || slow.State != StateDown || slow.Reason != "timeout" {
+		if stateOf(t, c, "quick") != StateHealthy || slow.State != StateDown || slow.Reason != "probe failed: timeout" {
 			t.Errorf("quick is %s, slow is %s (%s)", stateOf(t, c, "quick"), slow.State, slow.Reason)
 		}
 	})
@@ -152,7 +158,7 @@ func TestALossSeenByARequestIsConfirmedFast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{err: map[string]error{}}
 		c := running(t, s, "a", "b")
-		time.Sleep(time.Second) //nolint:forbidigo // in a synctest bubble
+		pass(time.Second)
 		s.set(func() { s.err["a"] = errRefused })
 		c.Failed("a", "a", errRefused)
 		if got := stateOf(t, c, "a"); got != StateDegraded {
@@ -215,7 +221,7 @@ func TestProbesAreSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{}
 		running(t, s, "a")
-		time.Sleep(5 * time.Minute) //nolint:forbidigo // in a synctest bubble
+		pass(5 * time.Minute)
 		times := s.times("a")
 		var gaps []time.Duration
 		for i := range times[1:] {
@@ -234,7 +240,7 @@ func TestDrainedUntilUndrained(t *testing.T) {
 		if err := c.Drain("a"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute) //nolint:forbidigo // in a synctest bubble; probes do not undo it
+		pass(time.Minute) // probes do not undo it
 		cl, _ := c.Topology().Cluster("a")
 		if cl.State != StateDrained || cl.Usable() || cl.Reason == "" {
 			t.Errorf("%s (%s), usable %v", cl.State, cl.Reason, cl.Usable())
@@ -269,13 +275,13 @@ func TestTheRoleIsKeptWhileDown(t *testing.T) {
 			delete(s.err, "a")
 			s.report["a"] = Report{Initialized: true, Sealed: true, Standby: true, PerformanceMode: "unknown", DRMode: "unknown"}
 		})
-		time.Sleep(10 * time.Second) //nolint:forbidigo // in a synctest bubble
+		pass(10 * time.Second)
 		if a, _ := c.Topology().Cluster("a"); a.Role != RolePrimary || a.Reason != "sealed" {
 			t.Errorf("%s (%s)", a.Role, a.Reason)
 		}
 		// The status endpoint going away does not unlink a secondary.
 		s.set(func() { s.status = nil })
-		time.Sleep(10 * time.Second) //nolint:forbidigo // in a synctest bubble
+		pass(10 * time.Second)
 		if b, _ := c.Topology().Cluster("b"); !b.Linked || b.Role != RoleSecondary {
 			t.Errorf("b is %s, linked %v", b.Role, b.Linked)
 		}
@@ -321,7 +327,7 @@ func TestTheBestNodeSpeaksForItsCluster(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 		s.set(func() { s.err["active"] = errRefused })
-		time.Sleep(10 * time.Second) //nolint:forbidigo // in a synctest bubble
+		pass(10 * time.Second)
 		a = c.Topology().Clusters[0]
 		if a.State != StateHealthy || a.Nodes[0].Address != "standby" || a.Nodes[1].State != StateDown {
 			t.Errorf("%+v", a)

@@ -190,24 +190,38 @@ func one(ctx context.Context, client *api.Client, p string) (routing.Mount, bool
 		return routing.Mount{}, false, short(err)
 	}
 	path, _ := secret.Data["path"].(string)
-	if path == "" {
-		return routing.Mount{}, false, nil
-	}
+	m, ok := fit(path, p, secret.Data)
+	return m, ok, nil
+}
+
+// fit makes a mount of the answer for one path. Vault names an auth method without
+// its auth/, but with it where the namespace is part of the path.
+func fit(path, asked string, data map[string]any) (routing.Mount, bool) {
 	kind := "secret"
-	if rest, ok := strings.CutPrefix(path, "auth/"); ok {
-		kind, path = "auth", rest
+	if accessor, _ := data["accessor"].(string); strings.HasPrefix(accessor, "auth_") || strings.HasPrefix(asked, "auth/") {
+		kind = "auth"
+		if !strings.HasPrefix(asked+"/", "auth/"+path) {
+			path = strings.TrimPrefix(path, "auth/")
+		}
 	}
-	return mountOf(path, kind, secret.Data), true, nil
+	m := mountOf(path, kind, data)
+	if kind == "auth" && !strings.HasPrefix(asked+"/", m.Path) {
+		m.Path = strings.TrimPrefix(m.Path, "auth/") // the namespace comes first
+	}
+	return m, path != "" && strings.HasPrefix(asked+"/", m.Path)
 }
 
 // mountOf reads one entry of sys/internal/ui/mounts.
 func mountOf(path, kind string, data map[string]any) routing.Mount {
 	typ, _ := data["type"].(string)
+	typ = strings.TrimPrefix(typ, "ns_") // what every namespace has: ns_system, ns_token
 	local, _ := data["local"].(bool)
 	m := routing.Mount{Path: strings.TrimSuffix(path, "/") + "/", Type: typ, Local: local}
 	switch {
 	case kind == "auth":
 		m.Path, m.Type = "auth/"+m.Path, "auth/"+typ
+	case typ == "system":
+		m.Type = "sys"
 	case typ == "kv" || typ == "generic":
 		m.Type = "kv-v1"
 		if options, _ := data["options"].(map[string]any); options["version"] == "2" {

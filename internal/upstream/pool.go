@@ -155,6 +155,7 @@ func (p *Pool) Client(cluster, address string) (*api.Client, error) {
 	}
 	client.ClearToken()
 	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
+	client.SetWrappingLookupFunc(func(string, string) string { return "" })
 	return client, nil
 }
 
@@ -164,7 +165,7 @@ func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 func (p *Pool) Health(ctx context.Context, cluster, address string) (health.Report, error) {
 	// Every state is asked to answer 200, so that only a broken node answers
 	// otherwise; the body tells the state.
-	body, err := p.get(ctx, cluster, address, "/v1/sys/health?standbyok=true&perfstandbyok=true")
+	_, body, err := p.get(ctx, cluster, address, "/v1/sys/health?standbyok=true&perfstandbyok=true")
 	if err != nil {
 		return health.Report{}, err
 	}
@@ -173,35 +174,38 @@ func (p *Pool) Health(ctx context.Context, cluster, address string) (health.Repo
 
 // Replication asks sys/replication/status of one node.
 func (p *Pool) Replication(ctx context.Context, cluster, address string) (replication.Status, error) {
-	body, err := p.get(ctx, cluster, address, "/v1/sys/replication/status")
+	status, body, err := p.get(ctx, cluster, address, "/v1/sys/replication/status")
 	if err != nil {
 		return replication.Status{}, err
+	}
+	if status != http.StatusOK { // switched off, sealed: not the same as "disabled"
+		return replication.Status{}, fmt.Errorf("asking %s: status %d for the replication status", cluster, status)
 	}
 	return replication.Decode(body)
 }
 
 // get reads a small JSON document without a token, whatever its status.
-func (p *Pool) get(ctx context.Context, cluster, address, path string) ([]byte, error) {
+func (p *Pool) get(ctx context.Context, cluster, address, path string) (status int, body []byte, err error) {
 	t, ok := p.control[cluster]
 	if !ok {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
+		return 0, nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+path, nil)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", cluster, err)
+		return 0, nil, fmt.Errorf("asking %s: %w", cluster, err)
 	}
 	req.Header.Set(api.RequestHeaderName, "true")
 	resp, err := t.RoundTrip(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", cluster, err)
+		return 0, nil, fmt.Errorf("asking %s: %w", cluster, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxControlBody))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxControlBody))
 	if err != nil {
-		return nil, fmt.Errorf("reading from %s: %w", cluster, err)
+		return 0, nil, fmt.Errorf("reading from %s: %w", cluster, err)
 	}
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
-		return nil, fmt.Errorf("asking %s: status %d without JSON: is this a Vault address?", cluster, resp.StatusCode)
+		return 0, nil, fmt.Errorf("asking %s: status %d without JSON: is this a Vault address?", cluster, resp.StatusCode)
 	}
-	return body, nil
+	return resp.StatusCode, body, nil
 }
