@@ -69,7 +69,7 @@ func (s *script) times(address string) []time.Time {
 	return out
 }
 
-var errRefused = errors.New(`Get "http://a:8200/v1/sys/health": dial tcp a:8200: connection refused`)
+var errRefused = errors.New(`get "http://a:8200/v1/sys/health": dial tcp a:8200: connection refused`)
 
 // running starts a checker of clusters with one node each, in a synctest bubble.
 func running(t *testing.T, s *script, names ...string) *Checker {
@@ -320,7 +320,12 @@ func TestTheBestNodeSpeaksForItsCluster(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- c.Run(ctx) }()
-		t.Cleanup(func() { cancel(); <-done })
+		t.Cleanup(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("running: %v", err)
+			}
+		})
 		<-c.FirstRound()
 		a := c.Topology().Clusters[0]
 		if a.Nodes[0].Address != "active" || !a.Nodes[0].Active || a.Nodes[1].Active || a.RTT != 20*time.Millisecond {

@@ -214,7 +214,8 @@ func oneHome(t *Topology) bool {
 	return !slices.ContainsFunc(t.Clusters, func(c Cluster) bool { return c.Home() != t.Clusters[0].Home() })
 }
 
-// answers tells a cluster that is up from one that is not, also while it is drained.
+// answers tells a cluster whose nodes are up from one that is down, also while it
+// is drained.
 func (c *Cluster) answers() bool {
 	return slices.ContainsFunc(c.Nodes, func(n Node) bool { return n.Serves })
 }

@@ -73,6 +73,13 @@ func (c *Cluster) Usable() bool {
 	return (c.State == StateHealthy || c.State == StateDegraded) && c.Role != RoleDR
 }
 
+// Keeps reports whether what lives on the cluster alone (leases, tokens, wrapping
+// tokens) can be reached there: a drained cluster takes nothing new and keeps
+// serving what it holds.
+func (c *Cluster) Keeps() bool {
+	return c.Usable() || (c.State == StateDrained && c.answers() && c.Role != RoleDR)
+}
+
 // Home is the name under which the cluster's tokens and leases are kept: a DR
 // copy holds the same ones as the cluster it copies, so the pair is one home.
 func (c *Cluster) Home() string {

@@ -70,6 +70,9 @@ func (x *exchange) authorise() *failure {
 	if x.decision.Subject == routing.WrappingToken {
 		return x.bindWrapping()
 	}
+	if x.decision.Special == routing.Login && x.wouldLendCertificate() {
+		return &failure{code: notLent, text: "a certificate login through this listener would use the proxy's own certificate, which it does not lend"}
+	}
 	if x.limits.Pin != "" && x.decision.Class == routing.Operator {
 		return nil // the person names the cluster and brings a token of that cluster
 	}
@@ -85,6 +88,19 @@ func (x *exchange) authorise() *failure {
 		return nil
 	}
 	return x.bind()
+}
+
+// wouldLendCertificate finds logins in which Vault would see nothing but the
+// proxy's own client certificate. Where the mount's type is not known, a login
+// without any credential in it is taken for one.
+func (x *exchange) wouldLendCertificate() bool {
+	if !x.p.cfg.ShowsCertificate || x.policy.Lend != LendNever {
+		return false
+	}
+	if x.decision.Engine != "" {
+		return x.decision.Engine == "auth/cert"
+	}
+	return x.r.Header.Get("Authorization") == "" && !x.body.carriesCredential()
 }
 
 // learnMount asks Vault about a mount that is not known, with the session's rights,
@@ -204,7 +220,7 @@ func (x *exchange) standingHome() string {
 }
 
 func serves(t *health.Topology, home string) bool {
-	return slices.ContainsFunc(t.Members(home), (*health.Cluster).Usable)
+	return slices.ContainsFunc(t.Members(home), (*health.Cluster).Keeps)
 }
 
 // relocated looks elsewhere for a token whose home just turned out to be lost; true

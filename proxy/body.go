@@ -95,6 +95,20 @@ func (b *body) fields() bodyFields {
 	return f
 }
 
+// carriesCredential reports whether a login body says more than which role is
+// wanted. One that cannot be looked into is taken to.
+func (b *body) carriesCredential() bool {
+	if !b.whole {
+		return true
+	}
+	var members map[string]any
+	if json.Unmarshal(b.kept, &members) != nil {
+		return len(b.kept) > 0
+	}
+	delete(members, "name")
+	return len(members) > 0
+}
+
 type bodyFields struct {
 	Token    string   `json:"token"`
 	Accessor string   `json:"accessor"`

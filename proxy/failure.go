@@ -24,6 +24,7 @@ const (
 	deadline       = routing.Code("deadline")
 	missingHeader  = routing.Code("missing-request-header")
 	sessionLost    = routing.Code("session-lost")
+	notLent        = routing.Code("identity-not-lent")
 	clientGone     = routing.Code("client-gone") // only counted; nobody is there to read it
 )
 
@@ -36,7 +37,7 @@ func statusOf(code routing.Code) int {
 		return http.StatusGatewayTimeout
 	case missingHeader:
 		return http.StatusPreconditionFailed
-	case sessionLost, routing.RefusedByRule:
+	case sessionLost, notLent, routing.RefusedByRule:
 		return http.StatusForbidden
 	case routing.OperatorRequest:
 		return http.StatusMisdirectedRequest

@@ -50,7 +50,10 @@ type Config struct {
 	Router   *routing.Router
 	Planner  *routing.Planner
 	Tokens   *tokencache.Cache
-	Metrics  *Metrics
+	// ShowsCertificate is true when connections to Vault carry a client certificate,
+	// which auth/cert would take for that of whoever logs in.
+	ShowsCertificate bool
+	Metrics          *Metrics
 	// Failover is told when a request began at one cluster and was answered by
 	// another; may be nil. It must not block.
 	Failover func(from, to, reason string)

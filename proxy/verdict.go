@@ -89,7 +89,8 @@ func refusedUntouched(o outcome) bool {
 	case http.StatusServiceUnavailable:
 		signs = []string{"Vault is sealed", "no active Vault instance found", "active cluster node not found", "not initialized"}
 	case http.StatusInternalServerError:
-		signs = []string{"active cluster node not found", "cannot write to readonly storage", "read-only storage", "Vault is sealed"}
+		// The first is gRPC's word for a forward that never got a connection.
+		signs = []string{"rror while dialing", "active cluster node not found", "cannot write to readonly storage", "read-only storage", "Vault is sealed"}
 	case http.StatusBadRequest:
 		signs = []string{"path disabled in replication DR secondary mode"}
 	case http.StatusMethodNotAllowed:

@@ -34,6 +34,8 @@ func TestJudge(t *testing.T) {
 		{"no leader", outcome{status: 503, json: true, text: `{"errors":["no active Vault instance found"]}`}, next},
 		{"DR secondary", outcome{status: 400, json: true, text: `{"errors":["path disabled in replication DR secondary mode"]}`}, next},
 		{"secondary that cannot write", outcome{status: 405, json: true, text: `{"errors":["cannot write to readonly storage"]}`}, next},
+		{"secondary that cannot reach its primary", outcome{status: 500, json: true, text: `{"errors":["1 error occurred:\n\t* rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial tcp 10.0.0.1:8201: connect: connection refused\"\n\n"]}`}, next},
+		{"forward that broke off", outcome{status: 500, json: true, text: `{"errors":["rpc error: code = Unavailable desc = error reading from server: EOF"]}`}, done},
 		{"bad request", outcome{status: 400, json: true, text: `{"errors":["missing data"]}`, repeatable: true}, done},
 		{"internal error", outcome{status: 500, json: true, text: `{"errors":["internal error"]}`, repeatable: true}, done},
 		{"index not here yet", outcome{status: 412, json: true, text: `{"errors":["required index state not present"]}`}, lagging},

@@ -148,7 +148,7 @@ func (p *Planner) pinned(t *health.Topology, plan Plan, name string, unknown Cod
 // home allows only the clusters that hold what the request names.
 func (p *Planner) home(t *health.Topology, plan Plan, home string) (Plan, error) {
 	for _, c := range t.Members(home) {
-		if c.Usable() && p.allowed(c) {
+		if c.Keeps() && p.allowed(c) {
 			plan.Candidates = append(plan.Candidates, Candidate{Cluster: c})
 		}
 	}
@@ -217,7 +217,10 @@ func (p *Planner) stale(c *health.Cluster) bool {
 func (p *Planner) orderPrimary(o *orders) {
 	t := o.topology
 	if t.SplitBrain {
-		o.refusal = &Refusal{Code: SplitBrain, Text: "writes are refused: " + strings.Join(t.Claimants, " and ") + " both claim to be primary; demote one of them"}
+		o.refusal = &Refusal{
+			Code: SplitBrain, Wait: doubtful(t),
+			Text: "writes are refused: " + strings.Join(t.Claimants, " and ") + " both claim to be primary; demote one of them",
+		}
 		return
 	}
 	var direct, round []Candidate
@@ -236,6 +239,15 @@ func (p *Planner) orderPrimary(o *orders) {
 	if len(o.primary) == 0 {
 		o.refusal = noPrimary(t)
 	}
+}
+
+// doubtful reports whether one of the claimants may be on its way out, as when a DR
+// copy was promoted a moment before the old primary is found to be down.
+func doubtful(t *health.Topology) bool {
+	return slices.ContainsFunc(t.Claimants, func(name string) bool {
+		c, ok := t.Cluster(name)
+		return ok && c.State != health.StateHealthy
+	})
 }
 
 func noPrimary(t *health.Topology) *Refusal {

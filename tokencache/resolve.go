@@ -43,9 +43,14 @@ func (c *Cache) Adopt(l Login) *Session {
 }
 
 // Child remembers a token that was made through the proxy by another token. It
-// lives on its home only, unless it is an orphan batch token.
+// lives on its home only, unless it is an orphan batch token. A token that is known
+// already was renewed.
 func (c *Cache) Child(home string, auth *api.SecretAuth) {
 	if auth == nil || auth.ClientToken == "" {
+		return
+	}
+	if s, ok := c.lookup(c.keyOf(auth.ClientToken)); ok {
+		s.Extend(time.Duration(auth.LeaseDuration) * time.Second)
 		return
 	}
 	s := c.remember(home, auth, nil)

@@ -65,7 +65,7 @@ type Config struct {
 
 	// Topology gives the newest picture; nil while there is none. It must not block.
 	Topology   func() *health.Topology
-	Preference health.Preference // for the order that /status shows
+	Preference func() health.Preference // for the order that /status shows; nil: none
 
 	// Started and Ready give the reason why not yet, or nil. They must not block.
 	Started, Ready func() error
@@ -91,6 +91,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Events == nil {
 		c.Events = NewEvents()
+	}
+	if c.Preference == nil {
+		c.Preference = func() health.Preference { return health.Preference{} }
 	}
 	if c.Counts == nil {
 		c.Counts = noCounts{}

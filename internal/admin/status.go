@@ -66,7 +66,7 @@ func (s *Server) status() Status {
 		Primary: t.Primary, SplitBrain: t.SplitBrain, Claimants: t.Claimants,
 		Clusters: make([]ClusterStatus, len(t.Clusters)), Sessions: s.cfg.Counts.Sessions(),
 	}
-	nearest := t.Nearest(s.cfg.Preference)
+	nearest := t.Nearest(s.cfg.Preference())
 	for i := range t.Clusters {
 		c := &t.Clusters[i]
 		st.Clusters[i] = clusterStatus(c, 1+slices.Index(nearest, c), s.cfg.Counts)

@@ -135,7 +135,7 @@ func (a *App) buildDNS() error {
 	}
 	server, err := dnsserver.New(dnsserver.Config{
 		Addr: d.Address, Zone: d.Zone, TTL: d.TTL, Forward: d.Forward, Allow: d.Allow,
-		Topology: a.cores.topology, Preference: preference(a.opts.Config), Logger: a.opts.Logger, Registry: a.registry,
+		Topology: a.cores.topology, Preference: a.cores.preference, Logger: a.opts.Logger, Registry: a.registry,
 	})
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (a *App) buildAdmin() error {
 	cfg := a.opts.Config
 	ac := admin.Config{
 		Addr: cfg.Admin.Address, Quit: cfg.Admin.Quit, Pprof: cfg.Admin.PProf,
-		Topology: a.cores.topology, Preference: preference(cfg),
+		Topology: a.cores.topology, Preference: a.cores.preference,
 		Started: a.started, Ready: a.Ready, Counts: counts{a.shared.tokens, &a.cores}, Drainer: drainer{&a.cores},
 		Lab: a.opts.Lab, Events: a.events, Registry: a.registry, Explain: a.explain, OnQuit: a.opts.OnQuit,
 		Version: version, Logger: a.opts.Logger,

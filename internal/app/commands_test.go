@@ -134,7 +134,9 @@ func TestRunUntilSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.signals <- syscall.SIGHUP
-	eventually(t, "the bad file is refused", func() bool { return strings.Contains(c.errs.String(), "the old configuration stays in use") })
+	eventually(t, "the bad file is refused", func() bool {
+		return strings.Contains(c.errs.String(), "the old configuration stays in use") && strings.Contains(c.errs.String(), file+":1: ")
+	})
 	c.signals <- syscall.SIGTERM
 	if code := <-c.exit; code != 0 {
 		t.Errorf("exit %d: %s", code, c.errs.String())

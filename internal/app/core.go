@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -54,14 +55,20 @@ func newCore(cfg *configs.Config, s shared) (*core, error) {
 		runner:  newRunner(),
 	}
 	c.checker = health.New(healthConfig(cfg, c.pool, s.logger))
-	c.proxy = proxy.New(proxy.Config{
-		Health: c.checker, Mounts: s.mounts, Upstream: c.pool, Router: c.router, Planner: c.planner,
-		Tokens: s.tokens, Metrics: s.metrics, Logger: s.logger,
-		Failover:       s.failover,
-		PrimaryWait:    primaryWait(cfg),
-		AttemptTimeout: 2 * cfg.Health.Timeout,
-	})
+	showsCertificate := slices.ContainsFunc(cfg.Clusters, func(c configs.Cluster) bool { return c.TLS != nil && c.TLS.CertFile != "" })
+	c.proxy = c.exchanges(s, showsCertificate)
 	return c, nil
+}
+
+// exchanges makes the room that serves the requests.
+func (c *core) exchanges(s shared, showsCertificate bool) *proxy.Proxy {
+	return proxy.New(proxy.Config{
+		Health: c.checker, Mounts: s.mounts, Upstream: c.pool, Router: c.router, Planner: c.planner,
+		Tokens: s.tokens, Metrics: s.metrics, Failover: s.failover, Logger: s.logger,
+		ShowsCertificate: showsCertificate,
+		PrimaryWait:      primaryWait(c.cfg),
+		AttemptTimeout:   2 * c.cfg.Health.Timeout,
+	})
 }
 
 // start begins probing and waits until every node was asked once, or as long as
@@ -97,13 +104,15 @@ type current struct{ p atomic.Pointer[core] }
 
 func (c *current) topology() *health.Topology { return c.p.Load().checker.Topology() }
 
+func (c *current) preference() health.Preference { return preference(c.p.Load().cfg) }
+
 // Client gives a control client for the cluster that serves a home now. It makes
 // current a tokencache.Vault and a mounts.Vault.
 func (c *current) Client(home string) (*api.Client, error) {
 	now := c.p.Load()
 	t := now.checker.Topology()
 	for _, m := range t.Members(home) {
-		if m.Usable() || (m.Role != health.RoleDR && !anyUsable(t)) {
+		if m.Keeps() || (m.Role != health.RoleDR && !anyUsable(t)) {
 			return now.pool.Client(m.Name, m.Nodes[0].Address)
 		}
 	}

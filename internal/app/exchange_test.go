@@ -188,7 +188,12 @@ func TestDRPromotionServesTheWaitingWrite(t *testing.T) {
 	logins := func() int { return w.served("us-east-dr", "auth/userpass/login/demo") }
 	w.copied("us-east", "us-east-dr")
 	w.lab.Cluster("us-east").Kill()
-	w.state("us-east", health.StateDown)
+	// From the first sign on: the secondaries may still think they are linked, and
+	// the promoted copy may be seen before the old primary is found to be down.
+	eventually(t, "a sign that us-east is gone", func() bool {
+		c, _ := w.app.Topology().Cluster("us-east")
+		return c.State != health.StateHealthy
+	})
 	answer := make(chan reply, 1)
 	go func() {
 		r, _ := w.try("POST", "secret/data/x", `{"data":{"n":"2"}}`)
@@ -322,7 +327,8 @@ func TestUnknownTokenGetsVaultsAnswer(t *testing.T) {
 	}
 }
 
-// A lease is renewed and revoked where it lives, whichever cluster is nearest.
+// A lease is renewed where it lives, whichever cluster is nearest, and nowhere else
+// while that cluster is lost.
 func TestLeaseGoesHome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
@@ -330,21 +336,49 @@ func TestLeaseGoesHome(t *testing.T) {
 	r := w.do("GET", "database/creds/readonly", "")
 	w.want(r, 200, "eu-west")
 	lease, _ := r.whole["lease_id"].(string)
-	if r := w.app.Topology(); r == nil {
-		t.Fatal("no topology")
-	}
-	if err := w.app.cores.p.Load().checker.Drain("eu-west"); err != nil {
+	renew := func() reply { return w.do("PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, lease)) }
+	drainer := drainer{&w.app.cores}
+	if err := drainer.Drain("eu-west"); err != nil {
 		t.Fatal(err)
 	}
-	r = w.do("PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, lease))
-	w.want(r, 503, "")
-	if r.code() != "owner-unavailable" {
-		t.Errorf("%s: %s", r.code(), r.body)
-	}
-	if err := w.app.cores.p.Load().checker.Undrain("eu-west"); err != nil {
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "us-east")
+	w.want(renew(), 200, "eu-west") // drained: nothing new goes there, but what lives there is served
+	if err := drainer.Undrain("eu-west"); err != nil {
 		t.Fatal(err)
 	}
-	w.want(w.do("PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, lease)), 200, "eu-west")
+	w.lab.Cluster("eu-west").Kill()
+	for range 2 {
+		r = renew()
+		w.want(r, 503, "")
+		if r.code() != "owner-unavailable" {
+			t.Errorf("%s: %s", r.code(), r.body)
+		}
+		w.state("eu-west", health.StateDown)
+	}
+}
+
+// A client must not get a token out of the certificate with which the proxy shows
+// itself to Vault.
+func TestProxysCertificateIsNotLent(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		use, path, body string
+		status          int
+	}{
+		{"never", "auth/cert/login", "", 403},
+		{"never", "auth/other/login", `{"name":"web"}`, 403},
+		{"never", "auth/userpass/login/demo", `{"password":"demo"}`, 200},
+		{"fallback", "auth/cert/login", "", 403}, // Vault's own answer: no such mount
+	} {
+		w := newWorld(t, "identity: {method: userpass, options: {username: demo, password: demo}}\nlisteners: [{address: \"127.0.0.1:0\", identity: "+tc.use+"}]")
+		core := w.app.cores.p.Load()
+		core.proxy = core.exchanges(w.app.shared, true)
+		w.token = ""
+		r := w.do("POST", tc.path, tc.body)
+		if r.status != tc.status || (r.code() == "identity-not-lent") != (tc.use == "never" && tc.status == 403) {
+			t.Errorf("%s %s: %d %s %s", tc.use, tc.path, r.status, r.code(), r.body)
+		}
+	}
 }
 
 func TestLeaseOfAnotherProxyIsFound(t *testing.T) {

@@ -30,8 +30,19 @@ func (f *fileFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.level, "log-level", "", "debug, info, warn or error; overrides log.level and VRPROXY_LOG_LEVEL")
 }
 
-// load reads the file; flags override the environment, which overrides the file.
+// load reads the file and prints what is wrong with it.
 func (f *fileFlags) load(p Process) (*configs.Config, error) {
+	cfg, err := f.read(p)
+	var problems *configs.Problems
+	if errors.As(err, &problems) {
+		_, _ = fmt.Fprintln(p.Stderr, problems)
+		return nil, &exitError{code: exitUsage}
+	}
+	return cfg, err
+}
+
+// read reads the file; flags override the environment, which overrides the file.
+func (f *fileFlags) read(p Process) (*configs.Config, error) {
 	file := f.file
 	if file == "" {
 		file = p.Getenv("VRPROXY_CONFIG")
@@ -48,12 +59,7 @@ func (f *fileFlags) load(p Process) (*configs.Config, error) {
 		}
 		return p.Getenv(name)
 	}
-	cfg, err := configs.Load(file, env)
-	if err != nil {
-		_, _ = fmt.Fprintln(p.Stderr, err)
-		return nil, &exitError{code: exitUsage}
-	}
-	return cfg, nil
+	return configs.Load(file, env)
 }
 
 func runCommand(p Process) *cobra.Command {
@@ -69,7 +75,7 @@ func runCommand(p Process) *cobra.Command {
 				return err
 			}
 			level := zap.NewAtomicLevel()
-			reload := func() (*configs.Config, error) { return flags.load(p) }
+			reload := func() (*configs.Config, error) { return flags.read(p) }
 			d := daemonRun{p: p, reload: reload, quit: make(chan struct{}, 1)}
 			if watch {
 				changes, stop, err := watchFile(cfg.File())

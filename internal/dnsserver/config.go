@@ -52,8 +52,9 @@ type Config struct {
 	// Topology gives the newest picture, called once per query; it must not block.
 	// A nil picture means that nothing is known yet.
 	Topology func() *health.Topology
-	// Preference orders the clusters for the names that mean the nearest one.
-	Preference health.Preference
+	// Preference orders the clusters for the names that mean the nearest one; it is
+	// asked when the topology is new. Nil is no preference.
+	Preference func() health.Preference
 	// Resolve finds the addresses of nodes that are configured by name. The default
 	// asks the forwarders, or the operating system where there are none.
 	Resolve ResolveFunc
@@ -80,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
+	}
+	if c.Preference == nil {
+		c.Preference = func() health.Preference { return health.Preference{} }
 	}
 	c.Zone = dns.CanonicalName(c.Zone)
 	return c

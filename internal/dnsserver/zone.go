@@ -67,7 +67,7 @@ func (s *Server) view() *zone {
 	if z := s.current.Load(); z != nil && z.topology == t {
 		return z
 	}
-	z := buildZone(s.cfg.Zone, t, s.cfg.Preference)
+	z := buildZone(s.cfg.Zone, t, s.cfg.Preference())
 	s.current.Store(z)
 	return z
 }

@@ -195,7 +195,7 @@ func TestChanges(t *testing.T) {
 func TestPreference(t *testing.T) {
 	t.Parallel()
 	s := start(t, world(with("EU-West", down)), func(c *Config) {
-		c.Preference = health.Preference{Failover: []string{"us-west"}}
+		c.Preference = func() health.Preference { return health.Preference{Failover: []string{"us-west"}} }
 	})
 	if got := ips(s.query(t, "vault.internal.", dns.TypeA).Answer); !slices.Equal(got, []string{"10.1.0.1"}) {
 		t.Errorf("the failover order is not followed: %v", got)

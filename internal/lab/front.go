@@ -16,7 +16,8 @@ import (
 const maxBody = 32 << 20
 
 var (
-	errUnreachable = errors.New("primary cluster is not reachable")
+	// errUnreachable is how gRPC words a connection that was never made.
+	errUnreachable = errors.New(`connection error: desc = "transport: Error while dialing: dial tcp: connect: connection refused"`)
 	errKilled      = errors.New("cluster was killed")
 )
 
