@@ -1,7 +1,10 @@
 package app
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -456,6 +459,34 @@ func TestGarbage(t *testing.T) {
 	defer resp.Body.Close()
 	if resp.StatusCode != 400 || resp.Header.Get("X-Vrproxy-Error") != "bad-request" {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
+	}
+}
+
+func TestMalformedHTTP(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	for request, status := range map[string]string{
+		"GET /v1/%zz HTTP/1.1\r\nHost: h\r\n\r\n":                            "400 Bad Request",
+		"nonsense\r\n\r\n":                                                   "400 Bad Request",
+		"GET /v1/x HTTP/1.1\r\n\r\n":                                         "400 Bad Request",
+		"POST /v1/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: rot13\r\n\r\n": "501 Not Implemented",
+		"GET /v1/x HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", maxHeader+8192) + "\r\n\r\n": "431 Request Header Fields Too Large",
+	} {
+		d := net.Dialer{Timeout: 5 * time.Second}
+		c, err := d.DialContext(t.Context(), "tcp", w.app.Addresses()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, request) // a refusal may come before all of it is sent
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatalf("%.30q: %v", request, err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = c.Close()
+		if !strings.HasPrefix(resp.Status, status) || !strings.Contains(string(body), `{"errors":["vrproxy: `) {
+			t.Errorf("%.30q: %s %s", request, resp.Status, body)
+		}
 	}
 }
 

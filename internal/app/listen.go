@@ -52,6 +52,8 @@ func listen(ctx context.Context, cfg *configs.Config, l configs.Listener, cores 
 			return nil, errors.Join(fmt.Errorf("listening on %s: %w", l.Address, err), out.net.Close())
 		}
 		out.net = tls.NewListener(out.net, t)
+	} else {
+		out.net = vaultShaped{out.net}
 	}
 	out.server = &http.Server{
 		Handler:           out.handler(cores),
