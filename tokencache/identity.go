@@ -203,7 +203,11 @@ func (c *configured) ldap(home string) (api.AuthMethod, error) {
 func (c *configured) kubernetes(home string) (api.AuthMethod, error) {
 	options := []kubernetes.LoginOption{kubernetes.WithMountPath(c.mount(home))}
 	if p := c.option(home, "token_path"); p != "" {
-		options = append(options, kubernetes.WithServiceAccountTokenPath(p))
+		jwt, err := readSecretFile(p) // WithServiceAccountTokenPath would keep a final newline
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, kubernetes.WithServiceAccountToken(jwt))
 	}
 	return kubernetes.NewKubernetesAuth(c.option(home, "role"), options...)
 }

@@ -32,7 +32,11 @@ func TestIdentitiesLogIn(t *testing.T) {
 		r.everywhere("auth/"+mount+"/role/proxy", map[string]any{"bound_jwt": "the-jwt", "token_policies": "demo"})
 	}
 	r.everywhere("auth/approle/role/open", map[string]any{"bind_secret_id": false})
-	r.everywhere("auth/approle/role/open/role-id", map[string]any{"role_id": "open"})
+	open, err := r.client("b", lab.RootToken).Logical().ReadWithContext(t.Context(), "auth/approle/role/open/role-id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	openID, _ := open.Data["role_id"].(string)
 	onB := file(t, r.create("b", map[string]any{"policies": []string{"demo"}, "ttl": "1h"}).ClientToken)
 	for _, c := range []struct {
 		name string
@@ -40,7 +44,7 @@ func TestIdentitiesLogIn(t *testing.T) {
 	}{
 		{"approle", IdentityConfig{Method: "approle", Options: map[string]string{"role_id": "demo", "secret_id": "demo"}}},
 		{"approle from files", IdentityConfig{Method: "approle", Options: map[string]string{"role_id_file": file(t, "demo"), "secret_id_file": file(t, "demo")}}},
-		{"approle without secret-id", IdentityConfig{Method: "approle", Options: map[string]string{"role_id": "open"}}},
+		{"approle without secret-id", IdentityConfig{Method: "approle", Options: map[string]string{"role_id": openID}}},
 		{"userpass", IdentityConfig{Method: "userpass", Options: map[string]string{"username": "demo", "password": "demo"}}},
 		{"userpass from a file", IdentityConfig{Method: "userpass", Options: map[string]string{"username": "demo", "password_file": file(t, "demo")}}},
 		{"kubernetes", IdentityConfig{Method: "kubernetes", Mount: "k8s-eu", Options: map[string]string{"role": "proxy", "token_path": file(t, "the-jwt")}}},

@@ -21,7 +21,7 @@ const planted = "hvs.PLANTED"
 // show it.
 func leaks(text string) bool {
 	inHex := hex.EncodeToString([]byte(planted))
-	inDecimal := strings.Trim(fmt.Sprint([]byte(planted)), "[]")
+	inDecimal := strings.Trim(fmt.Sprintf("%d", []byte(planted)), "[]")
 	for _, form := range []string{"PLANTED", inHex, strings.ToUpper(inHex), inDecimal, "UExBTlRFR", "BMQU5URU", "QTEFOVEVE"} {
 		if strings.Contains(text, form) {
 			return true
@@ -69,7 +69,8 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 
 func TestTokensCompareByValue(t *testing.T) {
 	t.Parallel()
-	if NewToken(planted) != NewToken(planted) || NewToken(planted) == NewToken("other") {
+	one, same := NewToken(planted), NewToken(strings.Clone(planted))
+	if one != same || one == NewToken("other") {
 		t.Error("tokens have to compare by value")
 	}
 	if !NewToken("").IsZero() || NewToken("") != (Token{}) || (Token{}).Reveal() != "" || NewToken(planted).Reveal() != planted {
