@@ -158,7 +158,7 @@ func (x *exchange) confirmed(a *answer) verdict {
 	if x.session == nil || a.token.IsZero() {
 		return done
 	}
-	valid, err := x.p.cfg.Tokens.Valid(x.r.Context(), a.cluster.Home(), a.token)
+	valid, err := x.p.cfg.Tokens.Valid(x.r.Context(), x.decision.Namespace, a.cluster.Home(), a.token)
 	if err != nil || valid {
 		return done
 	}

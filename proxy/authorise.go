@@ -139,14 +139,14 @@ func (x *exchange) findSession() *failure {
 			x.session = identity
 		}
 		return nil
-	case x.decision.Special == routing.Login:
+	case x.decision.Special == routing.Login && !x.decision.Guess:
 		return nil // logins are not authenticated
 	}
-	s, err := x.p.cfg.Tokens.Resolve(x.r.Context(), x.token.value, x.homes())
+	s, err := x.p.cfg.Tokens.Resolve(x.r.Context(), x.decision.Namespace, x.token.value, x.homes())
 	switch {
 	case err == nil:
 		x.session = s
-	case errors.Is(err, tokencache.ErrNowhere):
+	case errors.Is(err, tokencache.ErrNowhere), x.decision.Special == routing.Login:
 	case errors.Is(err, tokencache.ErrUndecided):
 		return &failure{code: routing.OwnerUnavailable, text: "no cluster that answers knows this token, and not every cluster could be asked"}
 	default:
@@ -231,7 +231,7 @@ func (x *exchange) relocated(f *failure) bool {
 		return false
 	}
 	x.moved = true
-	home, err := x.p.cfg.Tokens.Elsewhere(x.r.Context(), x.session, x.homes())
+	home, err := x.p.cfg.Tokens.Elsewhere(x.r.Context(), x.decision.Namespace, x.session, x.homes())
 	for _, known := range x.session.Homes() {
 		if err != nil && known != x.session.Home() && serves(x.p.cfg.Health.Topology(), known) {
 			home, err = known, nil
@@ -256,7 +256,7 @@ func (x *exchange) bindToken() *failure {
 	if x.fields.Token == "" {
 		return nil
 	}
-	s, err := x.p.cfg.Tokens.Resolve(x.r.Context(), x.fields.Token, x.homes())
+	s, err := x.p.cfg.Tokens.Resolve(x.r.Context(), x.decision.Namespace, x.fields.Token, x.homes())
 	if errors.Is(err, tokencache.ErrUndecided) {
 		return ownerUnknown("token")
 	}
@@ -289,7 +289,7 @@ func (x *exchange) bindTo(kind tokencache.Kind, name string) *failure {
 	home, ok := x.p.cfg.Tokens.HomeOf(name)
 	if !ok {
 		var err error
-		home, err = x.p.cfg.Tokens.FindHome(x.r.Context(), kind, x.session, name, x.homes())
+		home, err = x.p.cfg.Tokens.FindHome(x.r.Context(), x.decision.Namespace, kind, x.session, name, x.homes())
 		if errors.Is(err, tokencache.ErrUndecided) {
 			return ownerUnknown(map[tokencache.Kind]string{tokencache.Lease: "lease", tokencache.Accessor: "accessor", tokencache.Wrapping: "wrapping token"}[kind])
 		}

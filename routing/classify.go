@@ -105,12 +105,10 @@ func (d *Decision) unknownEngine() {
 // guess decides a path whose mount is not known.
 func (r *Router) guess(d *Decision) {
 	d.Guess, d.Learns = true, true
-	if rest, ok := strings.CutPrefix(d.Path, "auth/"); ok && d.Verb&(Update|Read) != 0 {
-		if _, below, _ := strings.Cut(rest, "/"); below == "login" || strings.HasPrefix(below, "login/") {
-			d.set(Nearest, Once, "mount not known yet: looks like a login")
-			d.Special = Login
-			return
-		}
+	if d.Verb&(Update|Read) != 0 && looksLikeLogin(d.Path) {
+		d.set(Nearest, Once, "mount not known yet: looks like a login")
+		d.Special = Login
+		return
 	}
 	d.general()
 	d.Reason = "mount not known yet: a write, so the primary"
@@ -120,6 +118,17 @@ func (r *Router) guess(d *Decision) {
 	if _, below, _ := strings.Cut(d.Path, "/"); d.Verb == Read && looksLikeCredential(below) {
 		d.Effect = Once
 	}
+}
+
+// looksLikeLogin finds auth/MOUNT/login, also with a namespace in front and with a
+// mount of several segments.
+func looksLikeLogin(p string) bool {
+	if !strings.HasPrefix(p, "auth/") && !strings.Contains(p, "/auth/") {
+		return false
+	}
+	_, mount, _ := strings.Cut("/"+p, "/auth/")
+	i := strings.Index(mount, "/login")
+	return i > 0 && (strings.HasSuffix(mount, "/login") || strings.Contains(mount[i:], "/login/"))
 }
 
 func looksLikeCredential(p string) bool {

@@ -216,3 +216,26 @@ func TestTablesAreNotChanged(t *testing.T) {
 		t.Error("a nil table knows something")
 	}
 }
+
+func TestLoginsOfMountsThatAreNotKnown(t *testing.T) {
+	t.Parallel()
+	for path, login := range map[string]bool{
+		"/v1/auth/userpass/login/demo":      true,
+		"/v1/auth/approle/login":            true,
+		"/v1/auth/corp/eu/login/ann":        true,
+		"/v1/team/auth/userpass/login/demo": true,
+		"/v1/auth/userpass/users/login":     true, // a mount userpass/users could have it
+		"/v1/auth/login":                    false,
+		"/v1/auth/userpass/users/demo":      false,
+		"/v1/auth/userpass/loginx":          false,
+		"/v1/secret/data/login":             false,
+	} {
+		d, err := New(nil).Classify(nil, Request{Method: "POST", Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Special == Login && d.Class == Nearest; got != login || !d.Guess {
+			t.Errorf("%s: login %v (%s), guess %v", path, got, d.Class, d.Guess)
+		}
+	}
+}

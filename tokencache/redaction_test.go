@@ -107,7 +107,7 @@ func TestErrorsAndLogsOfLoginsNameNoSecret(t *testing.T) {
 		}
 	}
 	c := newCache(t, Config{Vault: r})
-	_, err := c.Valid(t.Context(), "b", NewToken(planted))
+	_, err := c.Valid(t.Context(), "", "b", NewToken(planted))
 	if err == nil || leaks(err.Error()) {
 		t.Errorf("%v", err)
 	}

@@ -71,7 +71,6 @@ func (c *Cache) remember(home string, auth *api.SecretAuth, creds credentials) *
 	if auth.Accessor != "" {
 		c.NoteHome(home, auth.Accessor)
 	}
-	c.unknown.Remove(s.key)
 	return s
 }
 
@@ -95,18 +94,24 @@ func (c *Cache) lookup(k key) (*Session, bool) {
 
 // Resolve finds the session of a client token. A token not issued through this
 // proxy is looked for with one lookup-self per home, in the given order, and what
-// was found is remembered. The errors are ErrNowhere, ErrUndecided or the
+// was found is remembered. It is asked for in the namespace of the request, because a
+// token is not known above its own. The errors are ErrNowhere, ErrUndecided or the
 // context's.
-func (c *Cache) Resolve(ctx context.Context, token string, homes []string) (*Session, error) {
+func (c *Cache) Resolve(ctx context.Context, namespace, token string, homes []string) (*Session, error) {
 	k := c.keyOf(token)
 	if s, ok := c.lookup(k); ok {
 		return s, nil
 	}
-	if until, ok := c.unknown.Get(k); ok && time.Now().Before(until) {
+	miss := c.keyOf(namespace + "\x00" + token)
+	if until, ok := c.unknown.Get(miss); ok && time.Now().Before(until) {
 		return nil, ErrNowhere
 	}
-	done := c.lookups.DoChan(string(k[:]), func() (any, error) {
-		return c.search(context.WithoutCancel(ctx), k, NewToken(token), homes)
+	done := c.lookups.DoChan(string(miss[:]), func() (any, error) {
+		s, err := c.search(context.WithoutCancel(ctx), namespace, NewToken(token), homes)
+		if errors.Is(err, ErrNowhere) {
+			c.unknown.Add(miss, time.Now().Add(unknownFor))
+		}
+		return s, err
 	})
 	select {
 	case <-ctx.Done():
@@ -118,14 +123,14 @@ func (c *Cache) Resolve(ctx context.Context, token string, homes []string) (*Ses
 }
 
 // search asks the homes one after another who knows the token.
-func (c *Cache) search(ctx context.Context, k key, token Token, homes []string) (*Session, error) {
+func (c *Cache) search(ctx context.Context, namespace string, token Token, homes []string) (*Session, error) {
 	missing := false
 	for _, home := range homes {
-		self, err := c.lookupSelf(ctx, home, token)
+		self, err := c.lookupSelf(ctx, namespace, home, token)
 		switch {
 		case err == nil:
 			s := c.remember(home, self, nil)
-			c.foreign.Add(k, s)
+			c.foreign.Add(s.key, s)
 			return s, nil
 		case !knowsNot(err):
 			missing = true
@@ -134,7 +139,6 @@ func (c *Cache) search(ctx context.Context, k key, token Token, homes []string) 
 	if missing {
 		return nil, ErrUndecided
 	}
-	c.unknown.Add(k, time.Now().Add(unknownFor))
 	return nil, ErrNowhere
 }
 
@@ -142,8 +146,8 @@ func (c *Cache) search(ctx context.Context, k key, token Token, homes []string) 
 // root token of the same value, or a token that moved with a promotion the proxy
 // does not know of. What is found is remembered with the session; what is not,
 // for a while.
-func (c *Cache) Elsewhere(ctx context.Context, s *Session, homes []string) (string, error) {
-	k := c.keyOf("elsewhere " + s.client.Reveal())
+func (c *Cache) Elsewhere(ctx context.Context, namespace string, s *Session, homes []string) (string, error) {
+	k := c.keyOf("elsewhere " + namespace + "\x00" + s.client.Reveal())
 	if until, ok := c.unknown.Get(k); ok && time.Now().Before(until) {
 		return "", ErrNowhere
 	}
@@ -151,7 +155,7 @@ func (c *Cache) Elsewhere(ctx context.Context, s *Session, homes []string) (stri
 		if home == s.home {
 			continue
 		}
-		auth, err := c.lookupSelf(ctx, home, s.client)
+		auth, err := c.lookupSelf(ctx, namespace, home, s.client)
 		if err != nil {
 			continue
 		}
@@ -178,13 +182,14 @@ func knowsNot(err error) bool {
 	return false
 }
 
-func (c *Cache) lookupSelf(ctx context.Context, home string, token Token) (*api.SecretAuth, error) {
+func (c *Cache) lookupSelf(ctx context.Context, namespace, home string, token Token) (*api.SecretAuth, error) {
 	client, err := c.cfg.Vault.Client(home)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
 	defer cancel()
+	enter(client, namespace)
 	client.SetToken(token.Reveal())
 	self, err := client.Auth().Token().LookupSelfWithContext(ctx)
 	if err != nil {
@@ -211,8 +216,8 @@ func authOf(token Token, self *api.Secret) *api.SecretAuth {
 
 // Valid asks a home whether it knows a token. It is used where a refusal does not
 // say whether token or policy was meant. An error means that no answer was had.
-func (c *Cache) Valid(ctx context.Context, home string, token Token) (bool, error) {
-	_, err := c.lookupSelf(ctx, home, token)
+func (c *Cache) Valid(ctx context.Context, namespace, home string, token Token) (bool, error) {
+	_, err := c.lookupSelf(ctx, namespace, home, token)
 	switch {
 	case err == nil:
 		return true, nil
@@ -235,10 +240,10 @@ const (
 // FindHome finds the home of a lease, accessor or wrapping token that was not seen
 // before, with a lookup that changes nothing, asked with the session's token on
 // each home. The errors are ErrNowhere, ErrUndecided or the context's.
-func (c *Cache) FindHome(ctx context.Context, kind Kind, s *Session, name string, homes []string) (string, error) {
+func (c *Cache) FindHome(ctx context.Context, namespace string, kind Kind, s *Session, name string, homes []string) (string, error) {
 	missing := false
 	for _, home := range homes {
-		err := c.ask(ctx, kind, s, name, home)
+		err := c.ask(ctx, namespace, kind, s, name, home)
 		var answer *api.ResponseError
 		switch {
 		case err == nil:
@@ -257,13 +262,14 @@ func (c *Cache) FindHome(ctx context.Context, kind Kind, s *Session, name string
 	return "", ErrNowhere
 }
 
-func (c *Cache) ask(ctx context.Context, kind Kind, s *Session, name, home string) error {
+func (c *Cache) ask(ctx context.Context, namespace string, kind Kind, s *Session, name, home string) error {
 	client, err := c.cfg.Vault.Client(home)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
 	defer cancel()
+	enter(client, namespace)
 	if kind == Wrapping {
 		_, err = client.Logical().WriteWithContext(ctx, "sys/wrapping/lookup", map[string]any{"token": name})
 		return err

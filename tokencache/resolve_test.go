@@ -30,7 +30,7 @@ func TestAForeignTokenIsFoundNearestFirstAndRemembered(t *testing.T) {
 	var together sync.WaitGroup
 	for range 20 {
 		together.Go(func() {
-			s, err := c.Resolve(t.Context(), auth.ClientToken, all())
+			s, err := c.Resolve(t.Context(), "", auth.ClientToken, all())
 			if err != nil || s.Home() != "b" || s.Roams() {
 				t.Errorf("%+v, %v", s, err)
 			}
@@ -43,7 +43,7 @@ func TestAForeignTokenIsFoundNearestFirstAndRemembered(t *testing.T) {
 	if home, ok := c.HomeOf(auth.Accessor); !ok || home != "b" {
 		t.Errorf("its accessor lives on %q", home)
 	}
-	s, err := c.Resolve(t.Context(), auth.ClientToken, all())
+	s, err := c.Resolve(t.Context(), "", auth.ClientToken, all())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,19 +66,19 @@ func TestATokenKnownNowhereIsNotAskedForAgain(t *testing.T) {
 	r := start(t)
 	c := newCache(t, Config{Vault: r})
 	for range 5 {
-		if _, err := c.Resolve(t.Context(), "hvs.nobodys", all()); !errors.Is(err, ErrNowhere) {
+		if _, err := c.Resolve(t.Context(), "", "hvs.nobodys", all()); !errors.Is(err, ErrNowhere) {
 			t.Fatalf("%v, want nowhere", err)
 		}
 	}
 	if n := r.served("a", lookupSelf) + r.served("b", lookupSelf) + r.served("c", lookupSelf); n != 3 {
 		t.Errorf("%d lookups, want one on each cluster", n)
 	}
-	until, ok := c.unknown.Get(c.keyOf("hvs.nobodys"))
+	until, ok := c.unknown.Get(c.keyOf("\x00hvs.nobodys"))
 	if left := time.Until(until); !ok || left > 10*time.Second || left < 5*time.Second {
 		t.Errorf("remembered for %v, want 10s", left)
 	}
-	c.unknown.Add(c.keyOf("hvs.nobodys"), time.Now().Add(-time.Second)) // they are over
-	_, _ = c.Resolve(t.Context(), "hvs.nobodys", all())
+	c.unknown.Add(c.keyOf("\x00hvs.nobodys"), time.Now().Add(-time.Second)) // they are over
+	_, _ = c.Resolve(t.Context(), "", "hvs.nobodys", all())
 	if n := r.served("a", lookupSelf); n != 2 {
 		t.Errorf("%d lookups on a, want another", n)
 	}
@@ -90,17 +90,17 @@ func TestWithAClusterDownTheSearchIsUndecided(t *testing.T) {
 	c := newCache(t, Config{Vault: r})
 	auth := r.create("b", nil)
 	r.Cluster("b").Kill()
-	if _, err := c.Resolve(t.Context(), auth.ClientToken, all()); !errors.Is(err, ErrUndecided) {
+	if _, err := c.Resolve(t.Context(), "", auth.ClientToken, all()); !errors.Is(err, ErrUndecided) {
 		t.Errorf("%v, want undecided", err)
 	}
 	if err := r.Cluster("b").Restart(); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := c.Resolve(t.Context(), auth.ClientToken, all()); err != nil || s.Home() != "b" {
+	if s, err := c.Resolve(t.Context(), "", auth.ClientToken, all()); err != nil || s.Home() != "b" {
 		t.Errorf("%v: an undecided search must not be remembered", err)
 	}
 	r.Cluster("c").Seal()
-	if _, err := c.Resolve(t.Context(), "hvs.nobodys", all()); !errors.Is(err, ErrUndecided) {
+	if _, err := c.Resolve(t.Context(), "", "hvs.nobodys", all()); !errors.Is(err, ErrUndecided) {
 		t.Errorf("%v, want undecided while c is sealed", err)
 	}
 }
@@ -113,7 +113,7 @@ func TestARequestThatIsGoneEndsItsWaiting(t *testing.T) {
 	r.Cluster("a").Stall()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.Resolve(ctx, auth.ClientToken, all()); !errors.Is(err, context.Canceled) {
+	if _, err := c.Resolve(ctx, "", auth.ClientToken, all()); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	r.Cluster("a").Resume()
@@ -124,22 +124,22 @@ func TestATokenOfALostHomeIsLookedForElsewhere(t *testing.T) {
 	t.Parallel()
 	r := start(t)
 	c := newCache(t, Config{Vault: r})
-	s, err := c.Resolve(t.Context(), lab.RootToken, all()) // the same value on every cluster
+	s, err := c.Resolve(t.Context(), "", lab.RootToken, all()) // the same value on every cluster
 	if err != nil || s.Home() != "a" {
 		t.Fatalf("%v", err)
 	}
 	r.Cluster("a").Kill()
-	home, err := c.Elsewhere(t.Context(), s, all())
+	home, err := c.Elsewhere(t.Context(), "", s, all())
 	if err != nil || home != "b" || token(t, s, "b") != s.Client() {
 		t.Errorf("found on %q, %v", home, err)
 	}
 	bound := r.create("b", nil)
-	s, err = c.Resolve(t.Context(), bound.ClientToken, []string{"b"})
+	s, err = c.Resolve(t.Context(), "", bound.ClientToken, []string{"b"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if home, err := c.Elsewhere(t.Context(), s, all()); !errors.Is(err, ErrNowhere) {
+		if home, err := c.Elsewhere(t.Context(), "", s, all()); !errors.Is(err, ErrNowhere) {
 			t.Errorf("found on %q, %v", home, err)
 		}
 	}
@@ -157,12 +157,12 @@ func TestValidTellsAPolicyFromADeadToken(t *testing.T) {
 		home string
 		want bool
 	}{{"b", true}, {"a", false}} {
-		if ok, err := c.Valid(t.Context(), q.home, NewToken(auth.ClientToken)); err != nil || ok != q.want {
+		if ok, err := c.Valid(t.Context(), "", q.home, NewToken(auth.ClientToken)); err != nil || ok != q.want {
 			t.Errorf("%s: %v, %v", q.home, ok, err)
 		}
 	}
 	r.Cluster("b").Seal()
-	if ok, err := c.Valid(t.Context(), "b", NewToken(auth.ClientToken)); err == nil || ok {
+	if ok, err := c.Valid(t.Context(), "", "b", NewToken(auth.ClientToken)); err == nil || ok {
 		t.Error("a sealed cluster says nothing about a token")
 	}
 }
@@ -182,19 +182,19 @@ func TestFindHome(t *testing.T) {
 		kind Kind
 		id   string
 	}{"a lease": {Lease, creds.LeaseID}, "an accessor": {Accessor, child.Accessor}} {
-		home, err := c.FindHome(t.Context(), q.kind, s, q.id, all())
+		home, err := c.FindHome(t.Context(), "", q.kind, s, q.id, all())
 		if remembered, ok := c.HomeOf(q.id); err != nil || home != "b" || !ok || remembered != "b" {
 			t.Errorf("%s lives on %q (%q remembered), %v; want b", name, home, remembered, err)
 		}
 	}
-	if _, err := c.FindHome(t.Context(), Lease, s, "database/creds/readonly/nothing", all()); !errors.Is(err, ErrNowhere) {
+	if _, err := c.FindHome(t.Context(), "", Lease, s, "database/creds/readonly/nothing", all()); !errors.Is(err, ErrNowhere) {
 		t.Errorf("an unknown lease: %v", err)
 	}
-	if _, err := c.FindHome(t.Context(), Lease, nil, creds.LeaseID, all()); !errors.Is(err, ErrUndecided) {
+	if _, err := c.FindHome(t.Context(), "", Lease, nil, creds.LeaseID, all()); !errors.Is(err, ErrUndecided) {
 		t.Errorf("without a session nobody can be asked: %v", err)
 	}
 	r.Cluster("b").Kill()
-	if _, err := c.FindHome(t.Context(), Lease, s, "database/creds/readonly/other", all()); !errors.Is(err, ErrUndecided) {
+	if _, err := c.FindHome(t.Context(), "", Lease, s, "database/creds/readonly/other", all()); !errors.Is(err, ErrUndecided) {
 		t.Errorf("with b down: %v", err)
 	}
 }
@@ -211,13 +211,13 @@ func TestFindingAWrappingTokenDoesNotUseItUp(t *testing.T) {
 		t.Fatalf("%+v, %v", wrapped, err)
 	}
 	name := wrapped.WrapInfo.Token
-	if home, err := c.FindHome(t.Context(), Wrapping, nil, name, all()); err != nil || home != "c" {
+	if home, err := c.FindHome(t.Context(), "", Wrapping, nil, name, all()); err != nil || home != "c" {
 		t.Errorf("lives on %q, %v; want c", home, err)
 	}
 	if s, err := r.client("c", name).Logical().UnwrapWithContext(t.Context(), ""); err != nil || s.Data["data"] == nil {
 		t.Errorf("unwrapping after the search: %+v, %v", s, err)
 	}
-	if _, err := c.FindHome(t.Context(), Wrapping, nil, "hvs.used", all()); !errors.Is(err, ErrNowhere) {
+	if _, err := c.FindHome(t.Context(), "", Wrapping, nil, "hvs.used", all()); !errors.Is(err, ErrNowhere) {
 		t.Errorf("a used one: %v", err)
 	}
 }

@@ -54,7 +54,7 @@ func TestOneLoginServesAllWhoWait(t *testing.T) {
 	if s.Accessor("b") == "" || c.Tokens("b") != 1 || c.Tokens("a") != 1 || c.Tokens("c") != 0 || c.Sessions() != 1 {
 		t.Errorf("tokens on a %d, b %d, c %d; sessions %d", c.Tokens("a"), c.Tokens("b"), c.Tokens("c"), c.Sessions())
 	}
-	if found, err := c.Resolve(t.Context(), l.Auth.ClientToken, []string{"a"}); err != nil || found != s {
+	if found, err := c.Resolve(t.Context(), "", l.Auth.ClientToken, []string{"a"}); err != nil || found != s {
 		t.Errorf("resolved to another session: %v", err)
 	}
 }
@@ -234,7 +234,7 @@ func TestAnOrphanBatchTokenGoesEverywhere(t *testing.T) {
 		t.Errorf("%d logins", n)
 	}
 	// The same when it was not issued through the proxy.
-	found, err := newCache(t, Config{Vault: r}).Resolve(t.Context(), l.Auth.ClientToken, []string{"c"})
+	found, err := newCache(t, Config{Vault: r}).Resolve(t.Context(), "", l.Auth.ClientToken, []string{"c"})
 	if err != nil || !found.Roams() || token(t, found, "b").Reveal() != l.Auth.ClientToken {
 		t.Errorf("%v", err)
 	}
