@@ -84,6 +84,10 @@ func (x *exchange) authorise() *failure {
 			return f
 		}
 	}
+	if x.decision.Special == routing.Login {
+		x.session = nil // a token beside the credentials means nothing, and binds nothing
+		return nil
+	}
 	if x.limits.Pin != "" {
 		return nil
 	}

@@ -51,7 +51,7 @@ func devCommand(p Process) *cobra.Command {
 func runDev(ctx context.Context, p Process, f devFlags) error {
 	level := zap.NewAtomicLevel()
 	logger := newLogger(p.Stderr, configs.Log{Level: configs.LogLevel(f.logLevel), Format: configs.LogConsole}, level)
-	l, err := lab.New(lab.Config{Clusters: lab.DefaultClusters(), Region: f.region, Latency: f.latency, BasePort: f.labPort, Seed: f.seed, Logger: logger})
+	l, err := lab.New(lab.Config{Clusters: lab.DefaultClusters(), Region: f.region, Latency: f.latency, BasePort: f.labPort, Seed: f.seed, Logger: logger, VaultBin: f.vaultBin})
 	if err != nil {
 		return runtimeFailure(fmt.Errorf("starting the laboratory: %w", err))
 	}
@@ -120,7 +120,11 @@ func screen(w io.Writer, f devFlags, l *lab.Lab, a *App) {
 	address, adminURL := "http://"+a.Addresses()[0], "http://"+a.AdminAddress()
 	fmt.Fprintf(&b, "\n  export VAULT_ADDR=%s\n  export VAULT_TOKEN=%s          # or userpass demo/demo, AppRole demo/demo\n", address, lab.RootToken)
 	fmt.Fprintf(&b, "\nTry:\n  curl -si -H \"X-Vault-Token: $VAULT_TOKEN\" $VAULT_ADDR/v1/secret/data/hello | grep -i -e x-vrproxy -e greeting\n")
-	fmt.Fprintf(&b, "  vault login -method=userpass username=demo password=demo && vault read database/creds/readonly\n")
+	try := "vault read database/creds/readonly"
+	if f.vaultBin != "" {
+		try = "vault kv get secret/hello" // real Vaults have no imaginary database
+	}
+	fmt.Fprintf(&b, "  vault login -method=userpass username=demo password=demo && %s\n", try)
 	fmt.Fprintf(&b, "  curl -X POST %s/lab/%s/kill      # then read again: same command, same token\n", adminURL, nearestName(a))
 	fmt.Fprintf(&b, "\nWatch:  %s/ui\n", adminURL)
 	if dns := a.DNSAddress(); dns != "" {

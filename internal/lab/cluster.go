@@ -125,7 +125,17 @@ func (c *Cluster) Applied(path string) int {
 // RevokeToken makes this cluster forget a token and what depends on it.
 func (c *Cluster) RevokeToken(token string) { c.backend.forget(token) }
 
-// Kill closes the listener and resets all connections; storage is kept.
+// PID is the id of the Vault process behind the cluster, 0 when there is none.
+// Whoever kills that process kills the cluster, as Kill does.
+func (c *Cluster) PID() int {
+	if p, ok := c.backend.(processes); ok {
+		return p.pid()
+	}
+	return 0
+}
+
+// Kill closes the listener and resets all connections; storage is kept. A Vault
+// process behind the cluster gets SIGKILL.
 func (c *Cluster) Kill() {
 	c.set(func() {
 		c.killed = true
@@ -139,6 +149,9 @@ func (c *Cluster) Kill() {
 		_ = l.Close() // it is gone either way
 	}
 	c.resetConns()
+	if p, ok := c.backend.(processes); ok {
+		p.kill()
+	}
 }
 
 // Restart listens again on the same port, unsealed and without any fault but
@@ -148,6 +161,11 @@ func (c *Cluster) Restart() error {
 	c.mu.Lock()
 	serving := c.server != nil
 	c.mu.Unlock()
+	if p, ok := c.backend.(processes); ok {
+		if err := p.start(context.Background()); err != nil {
+			return fmt.Errorf("restarting %s: %w", c.name, err)
+		}
+	}
 	if err := c.listen(c.address); err != nil {
 		return fmt.Errorf("restarting %s: %w", c.name, err)
 	}
@@ -179,14 +197,28 @@ func (c *Cluster) Heal() {
 	if silent {
 		c.resetConns()
 	}
+	c.freeze(false)
 	c.set(func() { c.partitioned, c.blackholed, c.stalled, c.slow = false, false, false, 0 })
 }
 
 // Stall makes requests hang until Resume, then they are answered.
-func (c *Cluster) Stall() { c.set(func() { c.stalled = true }) }
+func (c *Cluster) Stall() {
+	c.set(func() { c.stalled = true })
+	c.freeze(true)
+}
 
 // Resume undoes Stall.
-func (c *Cluster) Resume() { c.set(func() { c.stalled = false }) }
+func (c *Cluster) Resume() {
+	c.freeze(false)
+	c.set(func() { c.stalled = false })
+}
+
+// freeze stops the process behind the cluster, if there is one, with SIGSTOP.
+func (c *Cluster) freeze(yes bool) {
+	if p, ok := c.backend.(processes); ok {
+		p.freeze(yes)
+	}
+}
 
 // Blackhole accepts connections and never answers on them.
 func (c *Cluster) Blackhole() { c.set(func() { c.blackholed = true }) }

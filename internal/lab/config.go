@@ -43,6 +43,10 @@ type Config struct {
 	Seed     uint64          // of the jitter in the round trips
 	NoIndex  bool            // no X-Vault-Index in answers
 	Logger   *zap.Logger     // nil: no logging
+
+	// VaultBin makes a real Vault Community process the engine of each cluster,
+	// behind the same front; package vault tells what that can't do.
+	VaultBin string
 }
 
 // ClusterConfig describes one cluster.

@@ -29,9 +29,13 @@ path "auth/token/lookup" { capabilities = ["update"] }
 path "sys/tools/*" { capabilities = ["update"] }
 `
 
+// statement is one write.
+type statement struct{ path, body string }
+
 // content is what the primary is told before the lab starts.
-func content() []struct{ path, body string } {
-	return []struct{ path, body string }{
+func content() []statement {
+	return []statement{
+		{"sys/policies/acl/demo", fmt.Sprintf(`{"policy":%q}`, demoPolicy)},
 		{"sys/mounts/secret", `{"type":"kv","options":{"version":"2"},"description":"key/value secret storage"}`},
 		{"sys/mounts/kv", `{"type":"kv","options":{"version":"1"}}`},
 		{"sys/mounts/database", `{"type":"database"}`},
@@ -61,6 +65,9 @@ func (l *Lab) fill() error {
 	if first == nil {
 		return nil
 	}
+	if l.cfg.VaultBin != "" {
+		return l.fillReal(first)
+	}
 	b := first.backend.(*simulated)
 	if err := b.core.Bootstrap(); err != nil {
 		return err
@@ -75,8 +82,7 @@ func (l *Lab) fill() error {
 }
 
 func fillOne(b *simulated) error {
-	steps := append([]struct{ path, body string }{{"sys/policies/acl/demo", fmt.Sprintf(`{"policy":%q}`, demoPolicy)}}, content()...)
-	for _, s := range steps {
+	for _, s := range content() {
 		reply := b.execute(context.Background(), &core.Call{
 			Method: http.MethodPost, Path: s.path, Query: url.Values{}, Body: []byte(s.body),
 			Header: http.Header{"X-Vault-Token": {RootToken}},

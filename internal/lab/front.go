@@ -115,6 +115,10 @@ func (c *Cluster) serveAPI(w http.ResponseWriter, r *http.Request, call *core.Ca
 		return
 	}
 	reply := c.backend.execute(r.Context(), call, c.forward)
+	if reply.Status == 0 { // its process went away
+		c.hangUp(w)
+		return
+	}
 	c.note(call, reply)
 	if c.take(&c.resetAfter) {
 		c.hangUp(w)

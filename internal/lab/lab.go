@@ -48,11 +48,13 @@ func New(cfg Config) (*Lab, error) {
 	_, _ = rand.Read(key) // never fails
 	for i, cc := range cfg.Clusters {
 		c, err := l.newCluster(i, cc, key)
+		if c != nil {
+			l.clusters = append(l.clusters, c)
+		}
 		if err != nil {
 			l.close()
 			return nil, fmt.Errorf("making cluster %s: %w", cc.Name, err)
 		}
-		l.clusters = append(l.clusters, c)
 	}
 	if err := l.fill(); err != nil {
 		l.close()
@@ -73,10 +75,9 @@ func (l *Lab) newCluster(i int, cc ClusterConfig, key []byte) (*Cluster, error) 
 	if c.rtt == 0 {
 		c.rtt = roundTrip(l.cfg.Region, c.region)
 	}
-	st := store.New(l.wakeAll)
-	c.backend = &simulated{store: st, at: map[*store.Store]uint64{}, core: core.New(core.Config{
-		Store: st, Name: cc.Name, ID: c.id, Key: key, NoIndex: l.cfg.NoIndex, Engines: engines.All(), Seal: c.Seal,
-	})}
+	if err := l.equip(c, key); err != nil {
+		return nil, err
+	}
 	port := 0
 	if l.cfg.BasePort > 0 {
 		port = l.cfg.BasePort + i
@@ -84,10 +85,32 @@ func (l *Lab) newCluster(i int, cc ClusterConfig, key []byte) (*Cluster, error) 
 	return c, c.listen(net.JoinHostPort(l.cfg.Host, strconv.Itoa(port)))
 }
 
-// close frees the sockets of a lab that never ran.
+// equip gives a cluster its backend.
+func (l *Lab) equip(c *Cluster, key []byte) (err error) {
+	if l.cfg.VaultBin != "" {
+		c.backend, err = l.newReal(c, key)
+		return err
+	}
+	st := store.New(l.wakeAll)
+	c.backend = &simulated{store: st, at: map[*store.Store]uint64{}, core: core.New(core.Config{
+		Store: st, Name: c.name, ID: c.id, Key: key, NoIndex: l.cfg.NoIndex, Engines: engines.All(), Seal: c.Seal,
+	})}
+	return nil
+}
+
+// close frees the sockets and processes of a lab that never ran.
 func (l *Lab) close() {
 	for _, c := range l.clusters {
 		c.Kill()
+	}
+	l.closeProcesses()
+}
+
+func (l *Lab) closeProcesses() {
+	for _, c := range l.clusters {
+		if p, ok := c.backend.(processes); ok {
+			p.close()
+		}
 	}
 }
 
@@ -115,6 +138,7 @@ func (l *Lab) Run(ctx context.Context) error {
 	<-ctx.Done()
 	l.stop()
 	work.Wait()
+	l.closeProcesses()
 	return nil
 }
 

@@ -18,6 +18,9 @@ func (l *Lab) promote(c *Cluster) error {
 	case rolePrimary:
 		return fmt.Errorf("cluster %s is primary already", c.name)
 	case roleDR:
+		if l.cfg.VaultBin != "" {
+			return fmt.Errorf("cluster %s can't be promoted: between Vault Community processes no copy of tokens and leases can be made; use simulated clusters", c.name)
+		}
 		old := c.drSource()
 		role, upstream := old.Role(), old.follows()
 		c.set(func() { c.role, c.upstream, c.drOf = role, upstream, nil })
