@@ -24,6 +24,7 @@ var (
 // ServeHTTP is the front of the cluster: faults and round trips first, then
 // what a cluster says about itself, then the backend.
 func (c *Cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains") // as Vault does, also without TLS
 	// The body is read first: only then does net/http notice, while the
 	// request is held, that the client has gone.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -100,8 +101,8 @@ func redirect(w http.ResponseWriter, r *http.Request, to string) {
 	if r.URL.RawQuery != "" {
 		to += "?" + r.URL.RawQuery
 	}
-	w.Header().Set("Location", to)
-	w.WriteHeader(http.StatusTemporaryRedirect)
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, to, http.StatusTemporaryRedirect)
 }
 
 // serveAPI hands a request to the backend and its answer back.

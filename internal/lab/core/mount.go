@@ -174,7 +174,16 @@ func makeNamespace(tx *store.Tx, ns string) error {
 	return nil
 }
 
-// info is a mount as the mount listings show it.
+// entry is a mount as sys/mounts and sys/auth show it: with the life times that
+// it was given, 0 for the system's.
+func (m *Mount) entry() map[string]any {
+	info := m.info()
+	config := info["config"].(map[string]any)
+	config["default_lease_ttl"], config["max_lease_ttl"] = m.Config.DefaultTTL, m.Config.MaxTTL
+	return info
+}
+
+// info is a mount with the life times that apply.
 func (m *Mount) info() map[string]any {
 	ttl, maxTTL := m.Config.DefaultTTL, m.Config.MaxTTL
 	if ttl == 0 {
@@ -190,16 +199,38 @@ func (m *Mount) info() map[string]any {
 	if strings.HasPrefix(m.Path, "auth/") {
 		config["token_type"] = "default-service"
 	}
-	return map[string]any{
+	info := map[string]any{
 		"type": m.Type, "description": m.Description, "accessor": m.Accessor, "uuid": m.UUID,
-		"local": m.Local || m.Type == "cubbyhole", "options": m.options(), "config": config, "seal_wrap": false,
+		"local": m.Local || m.Type == "cubbyhole", "options": m.options(), "config": config, "seal_wrap": m.Type == "system",
 		"external_entropy_access": false, "plugin_version": "", "running_sha256": "",
-		"running_plugin_version": "v1.21.1+builtin.vault",
+		"running_plugin_version": pluginVersion(m.Type),
+	}
+	switch m.Type {
+	case "system":
+		config["passthrough_request_headers"] = []string{"Accept"}
+	case "identity":
+		config["passthrough_request_headers"] = []string{"Authorization"}
+	case "cubbyhole", "token":
+	default:
+		info["deprecation_status"] = "supported"
+	}
+	return info
+}
+
+// pluginVersion tells the plugins that Vault takes from other repositories.
+func pluginVersion(kind string) string {
+	switch kind {
+	case "kv", "jwt":
+		return "v0.25.0+builtin"
+	case "kubernetes":
+		return "v0.23.1+builtin"
+	default:
+		return "v1.21.1+builtin.vault"
 	}
 }
 
 func (m *Mount) options() any {
-	if len(m.Options) == 0 {
+	if m.Options == nil {
 		return nil
 	}
 	return m.Options

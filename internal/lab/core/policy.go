@@ -15,6 +15,8 @@ type rule struct {
 	path string // without the final *
 	glob bool
 	caps []string
+
+	source string // the path as it was written
 }
 
 // parsePolicy reads a policy in HCL or JSON as far as paths and capabilities go.
@@ -22,7 +24,7 @@ func parsePolicy(text string) ([]rule, error) {
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
 		return parseJSONPolicy(text)
 	}
-	p := &hcl{tokens: slices.DeleteFunc(hclTokens.FindAllString(text, -1), isComment)}
+	p := &hcl{end: end(text), tokens: slices.DeleteFunc(hclTokens.FindAllString(text, -1), isComment)}
 	var rules []rule
 	for !p.done() {
 		word := p.next()
@@ -38,7 +40,20 @@ func parsePolicy(text string) ([]rule, error) {
 		}
 		rules = append(rules, r)
 	}
-	return rules, nil
+	return rules, checkRules(rules)
+}
+
+// checkRules refuses capabilities that Vault does not know.
+func checkRules(rules []rule) error {
+	known := []string{"deny", "create", "read", "update", "delete", "list", "sudo", "patch", "subscribe", "recover"}
+	for _, r := range rules {
+		for _, c := range r.caps {
+			if !slices.Contains(known, c) {
+				return fmt.Errorf("failed to parse policy: path %q: invalid capability %q", r.source, c)
+			}
+		}
+	}
+	return nil
 }
 
 // hclTokens splits HCL into comments, strings, punctuation and words.
@@ -52,6 +67,12 @@ func isComment(token string) bool {
 type hcl struct {
 	tokens []string
 	pos    int
+	end    string // line and column after the text
+}
+
+func end(text string) string {
+	line := strings.Count(text, "\n") + 1
+	return fmt.Sprintf("%d:%d", line, len(text)-strings.LastIndex(text, "\n")+1)
 }
 
 func (p *hcl) done() bool { return p.pos >= len(p.tokens) }
@@ -75,7 +96,7 @@ func (p *hcl) rule() (rule, error) {
 		case "}":
 			return r, nil
 		case "":
-			return rule{}, fmt.Errorf("failed to parse policy: object expected closing RBRACE got: EOF")
+			return rule{}, fmt.Errorf("failed to parse policy: At %s: object expected closing RBRACE got: EOF", p.end)
 		case "capabilities":
 			caps, err := p.list()
 			if err != nil {
@@ -145,12 +166,12 @@ func parseJSONPolicy(text string) ([]rule, error) {
 		r.caps = body.Capabilities
 		rules = append(rules, r)
 	}
-	return rules, nil
+	return rules, checkRules(rules)
 }
 
 func newRule(path string) rule {
 	p, glob := strings.CutSuffix(strings.TrimPrefix(path, "/"), "*")
-	return rule{path: p, glob: glob}
+	return rule{path: p, glob: glob, source: path}
 }
 
 func (r rule) matches(path string) bool {
@@ -241,6 +262,23 @@ func (a *acl) allows(path string, wanted ...string) bool {
 		}
 	}
 	return false
+}
+
+// listPath is the path by which a LIST is judged: a rule for exactly the path
+// without its slash comes before all patterns, and serves when nothing else does.
+func (a *acl) listPath(path string) string {
+	bare := strings.TrimSuffix(path, "/")
+	if a.exactly(path) {
+		return path
+	}
+	if a.exactly(bare) || !a.allows(path, "list") {
+		return bare
+	}
+	return path
+}
+
+func (a *acl) exactly(path string) bool {
+	return slices.ContainsFunc(a.rules, func(r rule) bool { return r.exact() && r.path == path })
 }
 
 // sees reports whether anything below a mount is granted.

@@ -66,9 +66,10 @@ func TestParsePolicy(t *testing.T) {
 		{"no block", `path "a"`, 0, false},
 		{"open block", `path "a" { capabilities = ["read"]`, 0, false},
 		{"open list", `path "a" { capabilities = ["read" `, 0, false},
+		{"unknown capability", `path "a" { capabilities = ["fly"] }`, 1, false},
 		{"no list", `path "a" { capabilities = "read" }`, 0, false},
 		{"open value", `path "a" { allowed_parameters = {`, 0, false},
-		{"default", defaultPolicy, 15, true},
+		{"default", defaultPolicy, 18, true},
 	}
 	for _, tt := range tests {
 		rules, err := parsePolicy(tt.text)

@@ -71,12 +71,12 @@ func (c *Core) capabilitiesSelf(r *engine.Request) (*engine.Response, error) {
 }
 
 func (c *Core) capabilitiesOf(r *engine.Request) (*engine.Response, error) {
-	t := c.lookup(r.String("token"))
+	t, kind := c.lookup(r.String("token")), "token"
 	if r.Has("accessor") {
-		t = c.byAccessor(r.String("accessor"))
+		t, kind = c.byAccessor(r.String("accessor")), "accessor"
 	}
 	if t == nil {
-		return nil, engine.BadRequest("invalid token")
+		return nil, engine.Wrapped("invalid %s", kind)
 	}
 	return c.capabilities(r, t)
 }
@@ -105,8 +105,13 @@ func RandomBytes(r *engine.Request) (*engine.Response, error) {
 			n = v
 		}
 	}
-	if n < 1 || n > 128*1024 {
-		return nil, engine.BadRequest(`"bytes" should be between 1 and 131072`)
+	switch format := r.String("format"); {
+	case n < 1:
+		return nil, engine.BadRequest(`"bytes" cannot be less than 1`)
+	case n > 128*1024:
+		return nil, engine.BadRequest(`"bytes" should be less than 131072`)
+	case format != "" && format != "hex" && format != "base64":
+		return nil, engine.BadRequest(`unsupported encoding format %q; must be "hex" or "base64"`, format)
 	}
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails

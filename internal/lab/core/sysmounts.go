@@ -11,7 +11,7 @@ import (
 func (c *Core) mountRoutes() []engine.Route {
 	routes := []engine.Route{
 		{Pattern: "internal/ui/mounts", Pure: true, Public: true, Ops: ops{engine.Read: c.uiMounts}},
-		{Pattern: "internal/ui/mounts/*path", Pure: true, Ops: ops{engine.Read: c.uiMount}},
+		{Pattern: "internal/ui/mounts/*path", Pure: true, Public: true, Ops: ops{engine.Read: c.uiMount}},
 		{Pattern: "internal/ui/resultant-acl", Pure: true, Ops: ops{engine.Read: c.resultantACL}},
 		{Pattern: "remount", Ops: ops{engine.Update: c.remount}},
 	}
@@ -49,7 +49,7 @@ func (c *Core) listMounts(auth bool) engine.Handler {
 	return func(r *engine.Request) (*engine.Response, error) {
 		out := map[string]any{}
 		for _, m := range c.mounts().list(r.Namespace, auth) {
-			out[shown(m, auth)] = m.info()
+			out[shown(m, auth)] = m.entry()
 		}
 		return engine.OK(out)
 	}
@@ -70,12 +70,14 @@ func (c *Core) readMount(auth bool) engine.Handler {
 		if m == nil {
 			return nil, noMount(path, auth)
 		}
-		info := m.info()
 		if !tune {
-			return engine.OK(info)
+			return engine.OK(m.entry())
 		}
-		config := info["config"].(map[string]any)
-		config["description"], config["options"] = m.Description, m.options()
+		config := m.info()["config"].(map[string]any)
+		config["description"] = m.Description
+		if len(m.Options) > 0 {
+			config["options"] = m.Options
+		}
 		return engine.OK(config)
 	}
 }
@@ -87,10 +89,16 @@ func (c *Core) createMount(auth bool) engine.Handler {
 			return c.tune(r, path)
 		}
 		if m := c.mounts().find(r.Namespace, path); m != nil {
-			return nil, engine.BadRequest("path is already in use at %s", m.Path)
+			return nil, engine.BadRequest("path is already in use at %s", shown(m, auth))
 		}
 		m := Mount{Namespace: r.Namespace, Path: path, Type: r.String("type"), Description: r.String("description"),
 			Local: r.Bool("local"), Options: r.Meta("options")}
+		if m.Type == "" {
+			return nil, engine.BadRequest("backend type must be specified as a string")
+		}
+		if m.Options == nil {
+			m.Options = map[string]string{}
+		}
 		applyConfig(&m, r.Map("config"))
 		normalise(&m)
 		if c.engines[m.engineName()] == nil {
@@ -212,6 +220,12 @@ func (c *Core) uiMount(r *engine.Request) (*engine.Response, error) {
 	path := strings.Trim(r.Params["path"], "/") + "/"
 	refusal := engine.Errorf(http.StatusForbidden,
 		"preflight capability check returned 403, please ensure client's policies grant access to path %q", path)
+	if r.RawToken == "" {
+		return nil, noToken()
+	}
+	if r.Token == nil {
+		return nil, invalidToken()
+	}
 	t := c.mounts()
 	ns, rest := t.split(r.Namespace, path)
 	m := t.find(ns, rest)
@@ -219,7 +233,7 @@ func (c *Core) uiMount(r *engine.Request) (*engine.Response, error) {
 		return nil, refusal
 	}
 	info := m.info()
-	info["path"] = strings.TrimPrefix(ns, r.Namespace) + m.Path
+	info["path"] = strings.TrimPrefix(ns, r.Namespace) + shown(m, strings.HasPrefix(m.Path, "auth/"))
 	return engine.OK(info)
 }
 

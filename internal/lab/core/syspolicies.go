@@ -80,7 +80,7 @@ func (c *Core) writePolicy(r *engine.Request) (*engine.Response, error) {
 
 func deletePolicy(r *engine.Request) (*engine.Response, error) {
 	if name := r.Param("name"); name == "root" || name == "default" {
-		return nil, engine.BadRequest("cannot delete %q policy", name)
+		return nil, engine.BadRequest("cannot delete %s policy", map[string]string{"root": `"root"`, "default": "default"}[name])
 	}
 	return engine.Done(r.Tx.Shared(policiesBucket).Delete(policyKey(r)))
 }

@@ -75,7 +75,7 @@ func (c *Core) makeToken(r *engine.Request, role tokenRole, path string) (*engin
 		t.Renewable, t.NumUses = false, 0
 	}
 	if c.isRoot(t) && r.Duration("ttl") == 0 {
-		t.Expires, t.TTL = time.Time{}, 0
+		t.Expires, t.TTL, t.Renewable = time.Time{}, 0, false
 	}
 	if err := c.issue(r.Tx, t); err != nil {
 		return nil, err
@@ -96,6 +96,11 @@ func (c *Core) wishedToken(r *engine.Request, role tokenRole) (*engine.Token, er
 	}
 	if err := c.mayGrant(r, policies, role); err != nil {
 		return nil, err
+	}
+	for _, name := range []string{"ttl", "period", "explicit_max_ttl"} {
+		if _, err := engine.ParseDuration(r.String(name)); err != nil {
+			return nil, engine.BadRequest("%v", err)
+		}
 	}
 	t := &engine.Token{
 		Policies: policiesWithDefault(policies, r.Bool("no_default_policy")), Meta: r.Meta("meta"),
@@ -160,11 +165,23 @@ func (c *Core) tokenLookup(r *engine.Request) (*engine.Response, error) {
 }
 
 func (c *Core) lookupAccessor(r *engine.Request) (*engine.Response, error) {
-	t := c.byAccessor(r.String("accessor"))
-	if t == nil {
-		return nil, engine.BadRequest("invalid accessor")
+	t, err := c.ofAccessor(r)
+	if err != nil {
+		return nil, err
 	}
 	return engine.OK(c.describe(t, false))
+}
+
+// ofAccessor returns the token of the accessor in the body.
+func (c *Core) ofAccessor(r *engine.Request) (*engine.Token, error) {
+	accessor := r.String("accessor")
+	if accessor == "" {
+		return nil, engine.Wrapped("missing accessor")
+	}
+	if t := c.byAccessor(accessor); t != nil {
+		return t, nil
+	}
+	return nil, engine.Wrapped("invalid accessor")
 }
 
 func listAccessors(r *engine.Request) (*engine.Response, error) {
@@ -196,13 +213,12 @@ func (c *Core) describe(t *engine.Token, withID bool) map[string]any {
 }
 
 func describeTimes(t *engine.Token, d map[string]any) {
+	d["issue_time"], d["renewable"] = t.Created, t.Renewable
 	if t.Expires.IsZero() {
 		return
 	}
 	d["expire_time"] = t.Expires
 	d["ttl"] = int64(time.Until(t.Expires).Round(time.Second).Seconds())
-	d["issue_time"] = t.Created
-	d["renewable"] = t.Renewable
 	if !t.LastRenewal.IsZero() {
 		d["last_renewal"], d["last_renewal_time"] = t.LastRenewal, t.LastRenewal.Unix()
 	}
@@ -219,11 +235,16 @@ func (c *Core) tokenRenew(r *engine.Request) (*engine.Response, error) {
 }
 
 func (c *Core) renewAccessor(r *engine.Request) (*engine.Response, error) {
-	t := c.byAccessor(r.String("accessor"))
-	if t == nil {
-		return nil, engine.BadRequest("invalid accessor")
+	t, err := c.ofAccessor(r)
+	if err != nil {
+		return nil, err
 	}
-	return c.renew(r, t)
+	resp, err := c.renew(r, t)
+	if err != nil {
+		return nil, err
+	}
+	resp.Auth.Hidden = true
+	return resp, nil
 }
 
 // renew extends a token up to its maximum.
@@ -283,9 +304,12 @@ func (c *Core) revokeOrphan(r *engine.Request) (*engine.Response, error) {
 }
 
 func (c *Core) revokeAccessor(r *engine.Request) (*engine.Response, error) {
+	if r.String("accessor") == "" {
+		return nil, engine.Wrapped("missing accessor")
+	}
 	t := c.byAccessor(r.String("accessor"))
 	if t == nil {
-		return nil, engine.BadRequest("invalid accessor")
+		return &engine.Response{Warnings: []string{"No token found with this accessor"}}, nil
 	}
 	c.revokeTree(r.Tx, t.ID)
 	return nil, nil

@@ -3,6 +3,7 @@ package core
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -156,6 +157,9 @@ func cubbyholeEngine() *engine.Engine {
 				return engine.Listed(cubby(r).List(cubbyKey(r)))
 			},
 			engine.Update: func(r *engine.Request) (*engine.Response, error) {
+				if len(r.Data) == 0 {
+					return nil, errors.New("missing data fields")
+				}
 				return engine.Done(cubby(r).Put(cubbyKey(r), r.Data))
 			},
 			engine.Delete: func(r *engine.Request) (*engine.Response, error) {

@@ -104,6 +104,7 @@ type Auth struct {
 	Type        string // "", service or batch
 	Token       *Token // set by the core
 	Made        bool   // the token exists already and has not to be made
+	Hidden      bool   // the answer does not show the token's id
 }
 
 // Wrap describes a wrapping token.
@@ -134,6 +135,12 @@ func Errorf(status int, format string, args ...any) *Error {
 // BadRequest is an Error with status 400.
 func BadRequest(format string, args ...any) *Error {
 	return Errorf(http.StatusBadRequest, format, args...)
+}
+
+// Wrapped is an Error with status 400 in the form that Vault gives to the
+// errors of a handler that returns one instead of an answer.
+func Wrapped(format string, args ...any) *Error {
+	return BadRequest("1 error occurred:\n\t* %s\n\n", fmt.Sprintf(format, args...))
 }
 
 // Unsupported is the answer to an operation that a path does not have.

@@ -1,6 +1,7 @@
 package engines
 
 import (
+	"net/http"
 	"strings"
 	"time"
 
@@ -47,7 +48,7 @@ func roleExists(r *engine.Request) bool { return r.Storage.Has(roleKey(r)) }
 func loadRole(r *engine.Request) (*appRole, error) {
 	role := &appRole{}
 	if !r.Storage.Get(roleKey(r), role) {
-		return nil, engine.BadRequest("role %q does not exist", r.Param("role"))
+		return nil, engine.Errorf(http.StatusNotFound, "role %q does not exist", r.Param("role"))
 	}
 	return role, nil
 }
@@ -191,9 +192,14 @@ func secretLookup(r *engine.Request) (*engine.Response, error) {
 	if !role.secrets(r).Get(role.secretKey(r, r.String("secret_id")), &s) {
 		return nil, nil
 	}
+	meta := s.Meta
+	if meta == nil {
+		meta = map[string]string{}
+	}
 	return engine.OK(map[string]any{
 		"secret_id_accessor": s.Accessor, "secret_id_num_uses": s.Uses, "creation_time": s.Created,
-		"expiration_time": s.Expires, "metadata": s.Meta, "secret_id_ttl": seconds(role.SecretTTL),
+		"last_updated_time": s.Created, "expiration_time": s.Expires, "metadata": meta, "secret_id_ttl": seconds(role.SecretTTL),
+		"cidr_list": []string{}, "token_bound_cidrs": []string{},
 	})
 }
 
@@ -207,8 +213,8 @@ func secretDestroy(r *engine.Request) (*engine.Response, error) {
 
 func appLogin(r *engine.Request) (*engine.Response, error) {
 	refused := engine.BadRequest("invalid role or secret ID")
-	if err := hasField(r, "role_id"); err != nil {
-		return nil, err
+	if r.String("role_id") == "" {
+		return nil, engine.Errorf(http.StatusInternalServerError, "failed to determine alias name from login request")
 	}
 	var name string
 	role := &appRole{}
@@ -216,6 +222,9 @@ func appLogin(r *engine.Request) (*engine.Response, error) {
 		return nil, refused
 	}
 	meta := map[string]string{"role_name": role.Name}
+	if role.BindSecret && r.String("secret_id") == "" {
+		return nil, engine.BadRequest("missing secret_id")
+	}
 	if role.BindSecret {
 		s, err := role.spend(r, r.String("secret_id"))
 		if err != nil {

@@ -1,6 +1,10 @@
 package engines
 
 import (
+	"errors"
+	"slices"
+	"strings"
+
 	"github.com/vrproxy/vrproxy/internal/lab/engine"
 )
 
@@ -13,16 +17,29 @@ func KV1() *engine.Engine {
 			engine.Read:   kv1Read,
 			engine.Update: kv1Write,
 			engine.Delete: func(r *engine.Request) (*engine.Response, error) {
+				if relative(r.Path) {
+					return nil, engine.Wrapped("relative paths not supported")
+				}
 				return engine.Done(r.Storage.Delete("kv/" + r.Path))
 			},
 			engine.List: func(r *engine.Request) (*engine.Response, error) {
+				if relative(r.Path) {
+					return nil, engine.Wrapped("relative paths not supported")
+				}
 				return engine.Listed(r.Storage.List("kv/" + r.Path))
 			},
 		},
 	}}}
 }
 
+// relative tells the paths that Vault's storage refuses. The answers differ
+// because each operation meets the storage in another place.
+func relative(path string) bool { return slices.Contains(strings.Split(path, "/"), "..") }
+
 func kv1Read(r *engine.Request) (*engine.Response, error) {
+	if relative(r.Path) {
+		return nil, engine.Wrapped("read failed: relative paths not supported")
+	}
 	data := map[string]any{}
 	if !r.Storage.Get("kv/"+r.Path, &data) {
 		return nil, nil
@@ -31,6 +48,9 @@ func kv1Read(r *engine.Request) (*engine.Response, error) {
 }
 
 func kv1Write(r *engine.Request) (*engine.Response, error) {
+	if relative(r.Path) {
+		return nil, errors.New("internal error")
+	}
 	if len(r.Data) == 0 {
 		return nil, engine.BadRequest("missing data fields")
 	}

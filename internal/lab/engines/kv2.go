@@ -25,12 +25,36 @@ type kvMeta struct {
 	DeleteAfter    time.Duration         `json:"delete_after"`
 	CustomMetadata map[string]string     `json:"custom_metadata"`
 	Versions       map[string]*kvVersion `json:"versions"`
+	UpdatedBy      *kvActor              `json:"updated_by"`
 }
 
 type kvVersion struct {
 	Created   time.Time `json:"created"`
 	Deleted   time.Time `json:"deleted"` // zero: not
 	Destroyed bool      `json:"destroyed"`
+	CreatedBy *kvActor  `json:"created_by"`
+	DeletedBy *kvActor  `json:"deleted_by"`
+}
+
+// kvActor is who made a change.
+type kvActor struct {
+	Name      string `json:"actor"`
+	ClientID  string `json:"client_id"`
+	EntityID  string `json:"entity_id,omitempty"`
+	Operation string `json:"operation"`
+}
+
+// kvCaller is who makes the request.
+func kvCaller(r *engine.Request, operation engine.Operation) *kvActor {
+	a := &kvActor{Operation: string(operation)}
+	if r.Token == nil {
+		return a
+	}
+	a.Name, a.ClientID, a.EntityID = r.Token.DisplayName, r.Token.EntityID, r.Token.EntityID
+	if a.ClientID == "" { // Vault counts a token without an entity by its policies
+		a.ClientID = digest("", strings.Join(r.Token.Policies, ","))
+	}
+	return a
 }
 
 // KV2 is version 2 of the key/value engine.
@@ -43,9 +67,9 @@ func KV2() *engine.Engine {
 		{Pattern: "config", Ops: ops{engine.Read: kvReadConfig, engine.Update: kvWriteConfig}},
 		{Pattern: "data/*path", Exists: exists, Ops: ops{
 			engine.Read: kvRead, engine.Update: kvWrite, engine.Patch: kvPatch, engine.Delete: kvDeleteLatest}},
-		{Pattern: "delete/*path", Ops: ops{engine.Update: kvOnVersions(kvMarkDeleted)}},
-		{Pattern: "undelete/*path", Ops: ops{engine.Update: kvOnVersions(kvUndelete)}},
-		{Pattern: "destroy/*path", Ops: ops{engine.Update: kvOnVersions(kvDestroy)}},
+		{Pattern: "delete/*path", Ops: ops{engine.Update: kvOnVersions("No version number provided", kvMarkDeleted)}},
+		{Pattern: "undelete/*path", Ops: ops{engine.Update: kvOnVersions("No version number provided", kvUndelete)}},
+		{Pattern: "destroy/*path", Ops: ops{engine.Update: kvOnVersions("no version number provided", kvDestroy)}},
 		{Pattern: "subkeys/*path", Ops: ops{engine.Read: kvSubkeys}},
 		{Pattern: "metadata", Ops: ops{engine.List: kvList}},
 		{Pattern: "metadata/*path", Ops: ops{engine.List: kvList, engine.Read: kvReadMeta,
@@ -56,13 +80,9 @@ func KV2() *engine.Engine {
 
 // kvWrongPath tells a client of version 1 what it did wrong.
 func kvWrongPath(r *engine.Request) (*engine.Response, error) {
-	fix := r.Mount + "data/" + r.Path
-	if r.Operation == engine.List {
-		fix = r.Mount + "metadata/" + r.Path
-	}
 	return &engine.Response{Status: http.StatusNotFound, Warnings: []string{fmt.Sprintf(
-		"Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. If using the Vault CLI, use 'vault kv %s' for this operation. (%s)",
-		map[engine.Operation]string{engine.Read: "get", engine.Update: "put", engine.List: "list", engine.Delete: "delete"}[r.Operation], fix)}}, nil
+		"Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. If using the Vault CLI, use 'vault kv %s' for this operation.",
+		map[engine.Operation]string{engine.Read: "get", engine.Update: "put", engine.List: "list", engine.Delete: "delete"}[r.Operation])}}, nil
 }
 
 func kvLoad(r *engine.Request) *kvMeta {
@@ -90,9 +110,17 @@ func kvWhich(r *engine.Request, m *kvMeta) int {
 }
 
 func kvRead(r *engine.Request) (*engine.Response, error) {
+	if strings.HasSuffix(r.Path, "/") {
+		return kvWrongPath(r)
+	}
 	m := kvLoad(r)
 	if m == nil {
 		return nil, nil
+	}
+	if v := r.String("version"); v != "" {
+		if _, err := strconv.ParseInt(v, 0, 64); err != nil {
+			return nil, engine.BadRequest("Field validation failed: error converting input for field \"version\": cannot parse '' as int: %v", err)
+		}
 	}
 	n := kvWhich(r, m)
 	v := m.Versions[strconv.Itoa(n)]
@@ -171,7 +199,12 @@ func kvCheck(r *engine.Request, m *kvMeta) error {
 // kvAdd stores a new version and drops those that are too many.
 func kvAdd(r *engine.Request, m *kvMeta, data map[string]any) (*engine.Response, error) {
 	n := m.Current + 1
-	v := &kvVersion{Created: time.Now().UTC()}
+	op := r.Operation
+	if m.Current == 0 {
+		op = engine.Create
+	}
+	v := &kvVersion{Created: time.Now().UTC(), CreatedBy: kvCaller(r, op)}
+	m.UpdatedBy = v.CreatedBy
 	after := m.DeleteAfter
 	if after == 0 {
 		after = kvConfig(r).DeleteAfter
@@ -222,10 +255,10 @@ func kvPatch(r *engine.Request) (*engine.Response, error) {
 	}
 	m := kvLoad(r)
 	if m == nil || m.Versions[strconv.Itoa(m.Current)] == nil {
-		return nil, &engine.Error{Status: http.StatusNotFound}
+		return &engine.Response{Status: http.StatusNotFound, Raw: []byte{}, Type: "application/json"}, nil
 	}
 	if v := m.Versions[strconv.Itoa(m.Current)]; v.gone() {
-		return nil, notFound(map[string]any{"data": nil, "metadata": kvVersionInfo(m, m.Current, v)})
+		return nil, notFound(kvVersionInfo(m, m.Current, v))
 	}
 	if err := kvCheck(r, m); err != nil {
 		return nil, err
@@ -264,16 +297,17 @@ func kvDeleteLatest(r *engine.Request) (*engine.Response, error) {
 	if v == nil || v.gone() {
 		return nil, nil
 	}
-	v.Deleted = time.Now().UTC()
+	v.Deleted, v.DeletedBy = time.Now().UTC(), kvCaller(r, engine.Delete)
+	m.UpdatedBy = v.DeletedBy
 	return engine.Done(kvSave(r, m))
 }
 
 // kvOnVersions applies a change to the versions in the body.
-func kvOnVersions(change func(*engine.Request, int, *kvVersion) error) engine.Handler {
+func kvOnVersions(missing string, change func(*engine.Request, int, *kvVersion) error) engine.Handler {
 	return func(r *engine.Request) (*engine.Response, error) {
 		versions := r.Strings("versions")
 		if len(versions) == 0 {
-			return nil, engine.BadRequest("no version number provided")
+			return nil, engine.BadRequest("%s", missing)
 		}
 		m := kvLoad(r)
 		if m == nil {
@@ -287,19 +321,20 @@ func kvOnVersions(change func(*engine.Request, int, *kvVersion) error) engine.Ha
 				}
 			}
 		}
+		m.UpdatedBy = kvCaller(r, engine.Update)
 		return engine.Done(kvSave(r, m))
 	}
 }
 
-func kvMarkDeleted(_ *engine.Request, _ int, v *kvVersion) error {
+func kvMarkDeleted(r *engine.Request, _ int, v *kvVersion) error {
 	if !v.gone() {
-		v.Deleted = time.Now().UTC()
+		v.Deleted, v.DeletedBy = time.Now().UTC(), kvCaller(r, engine.Update)
 	}
 	return nil
 }
 
 func kvUndelete(_ *engine.Request, _ int, v *kvVersion) error {
-	v.Deleted = time.Time{}
+	v.Deleted, v.DeletedBy = time.Time{}, nil
 	return nil
 }
 
@@ -340,12 +375,14 @@ func kvReadMeta(r *engine.Request) (*engine.Response, error) {
 	}
 	versions := map[string]any{}
 	for s, v := range m.Versions {
-		versions[s] = map[string]any{"created_time": v.Created, "deletion_time": stamp(v.Deleted), "destroyed": v.Destroyed}
+		versions[s] = map[string]any{"created_time": v.Created, "deletion_time": stamp(v.Deleted), "destroyed": v.Destroyed,
+			"created_by": v.CreatedBy, "deleted_by": v.DeletedBy}
 	}
 	return engine.OK(map[string]any{
 		"cas_required": m.CASRequired, "created_time": m.Created, "current_version": m.Current,
 		"custom_metadata": custom(m), "delete_version_after": span(m.DeleteAfter), "max_versions": m.Max,
 		"oldest_version": m.Oldest, "updated_time": m.Updated, "versions": versions,
+		"last_updated_by": m.UpdatedBy,
 	})
 }
 

@@ -43,10 +43,10 @@ func Transit() *engine.Engine {
 		{Pattern: "encrypt/:name", Exists: func(r *engine.Request) bool { return r.Storage.Has("keys/" + r.Param("name")) }, Ops: ops{engine.Update: encrypt}},
 		{Pattern: "decrypt/:name", Pure: true, Ops: use(decrypt)},
 		{Pattern: "rewrap/:name", Pure: true, Ops: use(rewrap)},
-		{Pattern: "sign/:name", Pure: true, Ops: use(sign)},
-		{Pattern: "sign/:name/:hash", Pure: true, Ops: use(sign)},
-		{Pattern: "verify/:name", Pure: true, Ops: use(verify)},
-		{Pattern: "verify/:name/:hash", Pure: true, Ops: use(verify)},
+		{Pattern: "sign/:name", Pure: true, Ops: ops{engine.Update: sign}},
+		{Pattern: "sign/:name/:hash", Pure: true, Ops: ops{engine.Update: sign}},
+		{Pattern: "verify/:name", Pure: true, Ops: ops{engine.Update: verify}},
+		{Pattern: "verify/:name/:hash", Pure: true, Ops: ops{engine.Update: verify}},
 		{Pattern: "hmac/:name", Pure: true, Ops: use(keyedHash)},
 		{Pattern: "hmac/:name/:hash", Pure: true, Ops: use(keyedHash)},
 		{Pattern: "datakey/:kind/:name", Pure: true, Ops: use(dataKey)},
@@ -77,7 +77,7 @@ func withKey(h func(*engine.Request, *transitKey) (*engine.Response, error)) eng
 
 func keyCreate(r *engine.Request) (*engine.Response, error) {
 	if loadKey(r) != nil {
-		return nil, nil
+		return keyRead(r)
 	}
 	kind := r.String("type")
 	if kind == "" {
@@ -87,7 +87,10 @@ func keyCreate(r *engine.Request) (*engine.Response, error) {
 		return nil, engine.BadRequest("unknown key type %s", kind)
 	}
 	k := &transitKey{Name: r.Param("name"), Type: kind, MinDec: 1}
-	return engine.Done(k.rotate(r))
+	if err := k.rotate(r); err != nil {
+		return nil, err
+	}
+	return keyRead(r)
 }
 
 func (k *transitKey) rotate(r *engine.Request) error {
@@ -116,7 +119,10 @@ func keyConfig(r *engine.Request, k *transitKey) (*engine.Response, error) {
 	if r.Has("min_decryption_version") {
 		k.MinDec = max(1, r.Int("min_decryption_version"))
 	}
-	return engine.Done(r.Storage.Put("keys/"+k.Name, k))
+	if err := r.Storage.Put("keys/"+k.Name, k); err != nil {
+		return nil, err
+	}
+	return keyRead(r)
 }
 
 func keyDelete(r *engine.Request) (*engine.Response, error) {
@@ -140,7 +146,8 @@ func keyRead(r *engine.Request) (*engine.Response, error) {
 		keys[strconv.Itoa(i+1)] = at.Unix()
 		if k.Type == "ed25519" {
 			public := k.signer(i + 1).Public().(ed25519.PublicKey)
-			keys[strconv.Itoa(i+1)] = map[string]any{"creation_time": at, "name": "ed25519", "public_key": base64.StdEncoding.EncodeToString(public)}
+			keys[strconv.Itoa(i+1)] = map[string]any{"creation_time": at, "name": "ed25519", "public_key": base64.StdEncoding.EncodeToString(public),
+				"certificate_chain": "", "hybrid_public_key": ""}
 		}
 	}
 	aead := k.Type == "aes256-gcm96"
@@ -148,7 +155,7 @@ func keyRead(r *engine.Request) (*engine.Response, error) {
 		"name": k.Name, "type": k.Type, "keys": keys, "latest_version": len(k.Versions), "min_decryption_version": k.MinDec,
 		"min_encryption_version": 0, "min_available_version": 0, "deletion_allowed": k.Deletable, "derived": false,
 		"exportable": false, "allow_plaintext_backup": false, "supports_encryption": aead, "supports_decryption": aead,
-		"supports_derivation": aead, "supports_signing": !aead, "imported_key": false, "auto_rotate_period": 0,
+		"supports_derivation": aead || k.Type == "ed25519", "supports_signing": k.Type == "ed25519", "imported_key": false, "auto_rotate_period": 0,
 	})
 }
 
@@ -172,27 +179,31 @@ func (k *transitKey) gcm(version int) cipher.AEAD {
 func prefix(version int) string { return fmt.Sprintf("vault:v%d:", version) }
 
 // split takes the version and the bytes out of "vault:v1:...".
-func (k *transitKey) split(text string) (int, []byte, error) {
+// kind is "ciphertext", "signature" or "HMAC to verify", for the errors.
+func (k *transitKey) split(kind, text string) (int, []byte, error) {
 	parts := strings.SplitN(text, ":", 3)
 	if len(parts) != 3 || parts[0] != "vault" || !strings.HasPrefix(parts[1], "v") {
-		return 0, nil, engine.BadRequest("invalid ciphertext: no prefix")
+		return 0, nil, engine.BadRequest("invalid %s: no prefix", kind)
 	}
 	version, err := strconv.Atoi(parts[1][1:])
 	if err != nil || version < 1 || version > len(k.Versions) {
-		return 0, nil, engine.BadRequest("invalid ciphertext: version is too new")
+		return 0, nil, engine.BadRequest("invalid %s: version is too new", kind)
 	}
 	if version < k.MinDec {
 		return 0, nil, engine.BadRequest("ciphertext or signature version is disallowed by policy (too old)")
 	}
 	raw, err := base64.StdEncoding.DecodeString(parts[2])
-	if err != nil {
-		return 0, nil, engine.BadRequest("invalid ciphertext: could not decode base64")
+	switch {
+	case err != nil && kind == "signature":
+		return 0, nil, engine.BadRequest("invalid base64 signature value")
+	case err != nil:
+		return 0, nil, engine.BadRequest("invalid %s: could not decode base64", kind)
 	}
 	return version, raw, nil
 }
 
 func (k *transitKey) open(text string) ([]byte, error) {
-	version, raw, err := k.split(text)
+	version, raw, err := k.split("ciphertext", text)
 	if err != nil {
 		return nil, err
 	}
@@ -224,6 +235,7 @@ func batch(r *engine.Request, f func(item map[string]any) (map[string]any, error
 		if err != nil {
 			data, failed = map[string]any{"error": err.Error()}, failed+1
 		}
+		data["reference"] = engine.Text(item["reference"])
 		results[i] = data
 	}
 	resp := &engine.Response{Data: map[string]any{"batch_results": results}}
@@ -233,10 +245,11 @@ func batch(r *engine.Request, f func(item map[string]any) (map[string]any, error
 	return resp, nil
 }
 
+// decode reads base64; what begins the error.
 func decode(v any, what string) ([]byte, error) {
 	b, err := base64.StdEncoding.DecodeString(engine.Text(v))
 	if err != nil {
-		return nil, engine.BadRequest("failed to base64-decode %s", what)
+		return nil, engine.BadRequest("%s: %v", what, err)
 	}
 	return b, nil
 }
@@ -253,9 +266,9 @@ func encrypt(r *engine.Request) (*engine.Response, error) {
 		if _, ok := item["plaintext"]; !ok {
 			return nil, engine.BadRequest("missing plaintext to encrypt")
 		}
-		plain, err := decode(item["plaintext"], "plaintext")
+		plain, err := base64.StdEncoding.DecodeString(engine.Text(item["plaintext"]))
 		if err != nil {
-			return nil, err
+			return nil, engine.BadRequest("%v", err)
 		}
 		n := len(k.Versions)
 		return map[string]any{"ciphertext": k.seal(n, plain), "key_version": n}, nil
@@ -264,7 +277,11 @@ func encrypt(r *engine.Request) (*engine.Response, error) {
 
 func decrypt(r *engine.Request, k *transitKey) (*engine.Response, error) {
 	return batch(r, func(item map[string]any) (map[string]any, error) {
-		plain, err := k.open(engine.Text(item["ciphertext"]))
+		text := engine.Text(item["ciphertext"])
+		if text == "" {
+			return nil, engine.BadRequest("missing ciphertext to decrypt")
+		}
+		plain, err := k.open(text)
 		if err != nil {
 			return nil, err
 		}
@@ -283,12 +300,16 @@ func rewrap(r *engine.Request, k *transitKey) (*engine.Response, error) {
 	})
 }
 
-func sign(r *engine.Request, k *transitKey) (*engine.Response, error) {
+func sign(r *engine.Request) (*engine.Response, error) {
+	k := loadKey(r)
+	if k == nil {
+		return nil, engine.BadRequest("signing key not found")
+	}
 	if k.Type != "ed25519" {
 		return nil, engine.BadRequest("key type %s does not support signing", k.Type)
 	}
 	return batch(r, func(item map[string]any) (map[string]any, error) {
-		input, err := decode(item["input"], "input")
+		input, err := decode(item["input"], "unable to decode input")
 		if err != nil {
 			return nil, err
 		}
@@ -298,23 +319,33 @@ func sign(r *engine.Request, k *transitKey) (*engine.Response, error) {
 	})
 }
 
-func verify(r *engine.Request, k *transitKey) (*engine.Response, error) {
+func verify(r *engine.Request) (*engine.Response, error) {
+	k := loadKey(r)
+	if k == nil {
+		return nil, engine.BadRequest("signature verification key not found")
+	}
 	return batch(r, func(item map[string]any) (map[string]any, error) {
-		input, err := decode(item["input"], "input")
+		input, err := decode(item["input"], "failed to parse item: failed to parse input")
 		if err != nil {
 			return nil, err
 		}
-		if mac := engine.Text(item["hmac"]); mac != "" {
-			version, raw, err := k.split(mac)
-			return map[string]any{"valid": err == nil && hmac.Equal(raw, k.mac(version, input))}, err
-		}
-		version, raw, err := k.split(engine.Text(item["signature"]))
-		if err != nil {
-			return nil, err
-		}
-		public := k.signer(version).Public().(ed25519.PublicKey)
-		return map[string]any{"valid": k.Type == "ed25519" && ed25519.Verify(public, input, raw)}, nil
+		valid, err := k.confirms(input, engine.Text(item["signature"]), engine.Text(item["hmac"]))
+		return map[string]any{"valid": valid}, err
 	})
+}
+
+// confirms checks the signature or the HMAC of an input, whichever is given.
+func (k *transitKey) confirms(input []byte, signature, mac string) (bool, error) {
+	switch {
+	case mac != "":
+		version, raw, err := k.split("HMAC to verify", mac)
+		return err == nil && hmac.Equal(raw, k.mac(version, input)), err
+	case signature == "":
+		return false, engine.BadRequest("missing one of 'signature', 'hmac' or 'cmac' arguments to verify")
+	default:
+		version, raw, err := k.split("signature", signature)
+		return err == nil && k.Type == "ed25519" && ed25519.Verify(k.signer(version).Public().(ed25519.PublicKey), input, raw), err
+	}
 }
 
 func (k *transitKey) mac(version int, input []byte) []byte {
@@ -325,7 +356,7 @@ func (k *transitKey) mac(version int, input []byte) []byte {
 
 func keyedHash(r *engine.Request, k *transitKey) (*engine.Response, error) {
 	return batch(r, func(item map[string]any) (map[string]any, error) {
-		input, err := decode(item["input"], "input")
+		input, err := decode(item["input"], "unable to decode input as base64")
 		if err != nil {
 			return nil, err
 		}
@@ -335,6 +366,9 @@ func keyedHash(r *engine.Request, k *transitKey) (*engine.Response, error) {
 }
 
 func dataKey(r *engine.Request, k *transitKey) (*engine.Response, error) {
+	if kind := r.Param("kind"); kind != "plaintext" && kind != "wrapped" {
+		return nil, engine.BadRequest("Invalid path, must be 'plaintext' or 'wrapped'")
+	}
 	b := make([]byte, 32)
 	_, _ = rand.Read(b) // never fails
 	n := len(k.Versions)

@@ -105,8 +105,8 @@ func userRead(r *engine.Request) (*engine.Response, error) {
 func userWrite(r *engine.Request) (*engine.Response, error) {
 	var u user
 	if !r.Storage.Get(userKey(r), &u) {
-		if err := hasField(r, "password"); err != nil {
-			return nil, err
+		if r.String("password") == "" {
+			return nil, engine.BadRequest(`"password" or "password_hash" must be supplied`)
 		}
 	}
 	if p := r.String("password"); p != "" {
@@ -130,8 +130,8 @@ func userDelete(r *engine.Request) (*engine.Response, error) {
 func userLogin(r *engine.Request) (*engine.Response, error) {
 	var u user
 	name := strings.ToLower(r.Param("name"))
-	if err := hasField(r, "password"); err != nil {
-		return nil, err
+	if r.String("password") == "" {
+		return nil, engine.BadRequest("invalid credentials")
 	}
 	if !r.Storage.Get(userKey(r), &u) || u.Hash != digest(r.Accessor, r.String("password")) {
 		return nil, engine.BadRequest("invalid username or password")

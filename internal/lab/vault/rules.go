@@ -38,7 +38,12 @@ func rules() []rule {
 		{"system", "capabilities*", stays},
 		{"system", "internal/*", stays},
 		{"system", "audit*", stays},
+		{"system", "seal", stays},
 		{"system", "step-down", stays},
+		{"system", "replication/*", stays},
+		{"system", "config/reload/*", stays},
+		{"system", "config/ui*", stays}, // as config/cors: each cluster's own
+		{"system", "config/cors", stays},
 		{"system", "rotate*", stays},
 		{"system", "rekey*", stays},
 		{"system", "generate-root*", stays},
