@@ -233,7 +233,10 @@ func (c *Core) uiMount(r *engine.Request) (*engine.Response, error) {
 		return nil, refusal
 	}
 	info := m.info()
-	info["path"] = strings.TrimPrefix(ns, r.Namespace) + shown(m, strings.HasPrefix(m.Path, "auth/"))
+	info["path"] = shown(m, strings.HasPrefix(m.Path, "auth/"))
+	if ns != r.Namespace { // then Vault names the table of the mount as well
+		info["path"] = strings.TrimPrefix(ns, r.Namespace) + m.Path
+	}
 	return engine.OK(info)
 }
 
