@@ -62,7 +62,7 @@ func prepare(ctx context.Context) (cleanup func(), err error) {
 		return cleanup, err
 	}
 	cleanup = func() {
-		if err := pg.Stop(); err != nil {
+		if err := pg.Stop(context.WithoutCancel(ctx)); err != nil {
 			fmt.Fprintln(os.Stderr, "e2e: stopping PostgreSQL:", err)
 		}
 		_ = os.RemoveAll(dir)

@@ -41,10 +41,10 @@ func Start(ctx context.Context) (*Server, error) {
 	}
 	s := &Server{bin: bin}
 	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(err, s.Stop())
+		return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 	}
 	if err := s.serve(ctx); err != nil {
-		return nil, errors.Join(err, s.Stop())
+		return nil, errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 	}
 	return s, nil
 }
@@ -105,11 +105,12 @@ func (s *Server) URL(user, password string) string {
 	return fmt.Sprintf("postgresql://%s:%s@%s/postgres?sslmode=disable", user, password, s.Host)
 }
 
-// Stop ends the server and removes its data.
-func (s *Server) Stop() error {
+// Stop ends the server and removes its data. ctx should outlive what the server
+// was started for.
+func (s *Server) Stop(ctx context.Context) error {
 	var err error
 	if s.Host != "" {
-		err = run(context.Background(), s.as, filepath.Join(s.bin, "pg_ctl"), "-D", s.data(), "-w", "-m", "immediate", "stop")
+		err = run(ctx, s.as, filepath.Join(s.bin, "pg_ctl"), "-D", s.data(), "-w", "-m", "immediate", "stop")
 	}
 	if s.dir == "" {
 		return err
