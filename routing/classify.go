@@ -37,7 +37,7 @@ func (r *Router) Classify(t *Table, req Request) (Decision, error) {
 	case known:
 		r.byEngine(&d, m, req)
 	default:
-		r.guess(&d)
+		r.guess(&d, req)
 	}
 	if req.Wrap {
 		d.Learns = true
@@ -64,11 +64,11 @@ func (r *Router) byEngine(d *Decision, m Mount, req Request) {
 	switch {
 	case found != nil:
 		d.set(found.class, found.effect, found.why)
-		d.Subject, d.Learns = found.subject, found.learns
+		d.Subject, d.Learns, d.Direct = found.subject, found.learns, found.direct
 	case ok:
-		d.general()
+		d.careful("not in the engine's table")
 	default:
-		d.unknownEngine()
+		d.careful("no table for this engine")
 	}
 	if m.Local && d.Class == Primary {
 		d.set(Nearest, d.Effect, "the mount is local to each cluster")
@@ -79,45 +79,69 @@ func (r *Router) byEngine(d *Decision, m Mount, req Request) {
 	}
 }
 
-func (d *Decision) general() {
-	if d.Verb&reads != 0 {
-		d.set(Nearest, Repeatable, "a read of replicated storage")
+// careful decides what no table does: a write goes where it can be done, a read
+// might create something, so its answer is looked at, and what looks like a
+// credential is not asked for twice.
+func (d *Decision) careful(because string) {
+	d.Guess, d.Learns = true, true
+	if d.Verb&reads == 0 {
+		d.set(Primary, Once, because+": a write, so the primary")
 		return
 	}
-	d.set(Primary, Once, "a write to replicated storage")
-}
-
-// unknownEngine is the careful choice for an engine that no table describes: a
-// read might create something, so its answer is looked at, and what looks like a
-// credential is not asked for twice.
-func (d *Decision) unknownEngine() {
-	d.general()
-	d.Guess, d.Learns = true, true
-	d.Reason = "no table for this engine: a write, so the primary"
-	if d.Verb&reads != 0 {
-		d.Reason = "no table for this engine: a read, so the nearest"
+	d.set(Nearest, Repeatable, because+": a read, so the nearest")
+	below := d.Path
+	if d.Engine == "" { // the mount is still part of it
+		_, below, _ = strings.Cut(d.Path, "/")
 	}
-	if d.Verb == Read && looksLikeCredential(d.Path) {
+	if d.Verb == Read && looksLikeCredential(below) {
 		d.Effect = Once
 	}
 }
 
 // guess decides a path whose mount is not known.
-func (r *Router) guess(d *Decision) {
-	d.Guess, d.Learns = true, true
+func (r *Router) guess(d *Decision, req Request) {
+	if r.guessNamespace(d, req) {
+		return
+	}
+	d.careful("mount not known yet")
 	if d.Verb&(Update|Read) != 0 && looksLikeLogin(d.Path) {
 		d.set(Nearest, Once, "mount not known yet: looks like a login")
 		d.Special = Login
-		return
 	}
-	d.general()
-	d.Reason = "mount not known yet: a write, so the primary"
-	if d.Verb&reads != 0 {
-		d.Reason = "mount not known yet: a read, so the nearest"
+}
+
+// guessNamespace finds team/sys/leases/renew in a namespace that nobody told of: what
+// every namespace has is not reached by the name of a mount. It has to be an
+// operation that the engine's table knows.
+func (r *Router) guessNamespace(d *Decision, req Request) bool {
+	for i := range len(d.Path) {
+		if d.Path[i] != '/' {
+			continue
+		}
+		m, ok := builtin(d.Path[i+1:])
+		if !ok {
+			continue
+		}
+		rest := d.Path[min(len(d.Path), i+1+len(m.Path)):]
+		if reserved(d.Path) || r.engines[m.Type].root.find(rest, d.Verb) == nil {
+			return false
+		}
+		d.Namespace, d.Mount, d.Engine, d.Path = d.Namespace+d.Path[:i+1], m.Path, m.Type, rest
+		r.byEngine(d, m, req)
+		d.Guess = true
+		return true
 	}
-	if _, below, _ := strings.Cut(d.Path, "/"); d.Verb == Read && looksLikeCredential(below) {
-		d.Effect = Once
+	return false
+}
+
+// reserved reports whether a path begins with a name that no namespace can have.
+func reserved(p string) bool {
+	first, _, _ := strings.Cut(p, "/")
+	switch first {
+	case "auth", "audit", "sys", "cubbyhole", "identity", "root":
+		return true
 	}
+	return false
 }
 
 // looksLikeLogin finds auth/MOUNT/login, also with a namespace in front and with a

@@ -56,7 +56,8 @@ type Decision struct {
 	Rule      string // path of the configured rule that decided; empty otherwise
 	Cluster   string // the one cluster a rule sends this to; empty otherwise
 	Refused   bool   // a configured rule refuses the request
-	Guess     bool   // nothing is known of the mount; the careful default was taken
+	Guess     bool   // nothing is known of the mount or the path; the careful default was taken
+	Direct    bool   // of class primary: only at the primary itself, never through a secondary that forwards
 	Verb      Verb
 	Namespace string // "" or with trailing slash
 	Mount     string // with trailing slash; empty while unknown

@@ -1,12 +1,17 @@
 package routing
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // row decides one family of operations of an engine.
 //
 // path is written below the mount: literal segments, + for exactly one segment,
 // a final * for everything below (also nothing). A literal segment wins over +,
-// + wins over *. Where several rows fit a verb, the most literal path wins.
+// + wins over *. Where several rows fit a verb, the most literal path wins, then
+// the first.
 type row struct {
 	path    string
 	verbs   Verb
@@ -14,12 +19,61 @@ type row struct {
 	effect  Effect
 	subject Subject
 	learns  bool // the answer may carry a token or a lease
+	direct  bool // only at the primary itself, never through a secondary that forwards
 	why     string
 }
 
-// engine is the compiled table of one engine type. What no row decides follows
-// the general rule: reads are served where they arrive, writes change replicated
-// storage.
+const (
+	replicatedRead  = "a read of replicated storage"
+	replicatedWrite = "a write to replicated storage"
+	query           = "a query, nothing is written"
+)
+
+// replicated are paths of which reads are served where they arrive, and writes
+// change replicated storage.
+func replicated(paths ...string) []row {
+	return slices.Concat(
+		each(row{verbs: reads, class: Nearest, effect: Repeatable, why: replicatedRead}, paths...),
+		each(row{verbs: writes, class: Primary, why: replicatedWrite}, paths...),
+	)
+}
+
+// credentials are paths at which an outside system makes something for a lease,
+// which the cluster that answers keeps.
+func credentials(verbs Verb, paths ...string) []row {
+	return each(row{verbs: verbs, class: Nearest, learns: true, why: "dynamic credentials: the lease is kept by the cluster that answers"}, paths...)
+}
+
+// each repeats a row for several paths.
+func each(r row, paths ...string) []row {
+	out := make([]row, len(paths))
+	for i, p := range paths {
+		out[i], out[i].path = r, p
+	}
+	return out
+}
+
+// engineTable is what one engine does, and where that was read.
+type engineTable struct {
+	source string
+	rows   []row
+}
+
+// tables are the built-in tables by engine type, as mounts name it.
+func tables() map[string]engineTable {
+	all := map[string]engineTable{
+		"sys":        {"vault/logical_system*.go, http/", sys()},
+		"identity":   {"vault/identity_store*.go", identity()},
+		"cubbyhole":  {"vault/logical_cubbyhole.go", cubbyhole()},
+		"auth/token": {"vault/token_store.go", authToken()},
+	}
+	maps.Copy(all, secretsTables())
+	maps.Copy(all, authTables())
+	return all
+}
+
+// engine is a compiled table: a tree of path segments. What no row decides is
+// guessed with care.
 type engine struct {
 	root pathNode
 }
@@ -100,19 +154,11 @@ func pick(rows []row, v Verb) *row {
 	return nil
 }
 
-// engines are the built-in tables by engine type.
+// engines compiles the built-in tables.
 func engines() map[string]*engine {
-	return map[string]*engine{
-		"kv-v1":        compile(kvV1()),
-		"kv-v2":        compile(kvV2()),
-		"database":     compile(database()),
-		"transit":      compile(transit()),
-		"pki":          compile(pki()),
-		"cubbyhole":    compile(cubbyhole()),
-		"identity":     compile(identity()),
-		"sys":          compile(sys()),
-		"auth/token":   compile(authToken()),
-		"auth/approle": compile(appRole()),
-		"auth":         compile(authMethod()),
+	out := make(map[string]*engine)
+	for name, t := range tables() {
+		out[name] = compile(t.rows)
 	}
+	return out
 }

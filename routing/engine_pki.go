@@ -2,10 +2,23 @@ package routing
 
 import "slices"
 
-// Source: Vault 1.21.4, builtin/logical/pki. Certificates (certs/) and all ACME
-// state (acme/) are cluster-local storage, keys and issuers are replicated.
+// pki keeps certificates (certs/) and all ACME state (acme/) in cluster-local
+// storage; keys and issuers are replicated.
 func pki() []row {
-	return slices.Concat(certificates(), acme())
+	return slices.Concat(authorities(), certificates(), acme())
+}
+
+func authorities() []row {
+	const cluster = "the certificates of the cluster that answers"
+	return slices.Concat(
+		replicated(
+			"config/*", "issuer/+", "issuers/*", "key/*", "keys/*", "roles/*", "root", "root/generate/*", "root/rotate/*", "root/replace",
+			"intermediate/*", "ca/*", "ca_chain", "cert/ca_chain", "unified-crl/*", "certs/unified-revoked",
+		),
+		each(row{verbs: Update, class: Primary, why: replicatedWrite}, "issuer/+/revoke", "bundle"),
+		each(row{verbs: reads, class: Nearest, effect: Repeatable, why: replicatedRead}, "issuer/+/json", "issuer/+/der", "issuer/+/pem", "issuer/+/unified-crl/*"),
+		each(row{verbs: reads, class: Nearest, effect: Repeatable, why: cluster}, "cert/*", "certs/*", "crl/*", "issuer/+/crl/*", "tidy-status", "eab/*"),
+	)
 }
 
 func certificates() []row {
@@ -43,6 +56,7 @@ func acme() []row {
 	const start = "start of an ACME flow"
 	const local = "kept by the cluster that answers"
 	rows := []row{
+		{path: "acme/mgmt/*", verbs: reads, class: Nearest, effect: Repeatable, why: "about the ACME accounts of the cluster that answers"},
 		{path: "acme/mgmt/*", verbs: Update, class: Nearest, why: "about the ACME accounts of the cluster that answers"},
 	}
 	for _, directory := range []string{"acme/", "roles/+/acme/", "issuer/+/acme/", "issuer/+/roles/+/acme/"} {

@@ -2,12 +2,25 @@ package routing
 
 import "slices"
 
-// Source: Vault 1.21.4, vault/logical_system*.go and http/.
 func sys() []row {
-	return slices.Concat(sysOwner(), sysNearest(), sysOperator(), []row{
-		{path: "remount/status/+", verbs: Read, class: Primary, effect: Repeatable, why: "the state of a remount lives on the primary"},
-		{path: "mfa/method/totp/+/generate", verbs: Read, class: Primary, why: "this read stores a secret in the entity"},
-	})
+	return slices.Concat(sysOwner(), sysNearest(), sysPrimary(), sysOperator())
+}
+
+func sysPrimary() []row {
+	return slices.Concat(
+		replicated(
+			"activation-flags/*", "audit/*", "auth/*", "config/auditing/*", "config/control-group", "config/cors",
+			"config/group-policy-application", "config/ui/*", "managed-keys/*", "mfa/method/*", "mounts/*", "namespaces/*",
+			"plugins/catalog/*", "plugins/pins/*", "plugins/runtimes/catalog/*", "policies/*", "policy/*", "quotas/*",
+			"rotate/config", "sync/*",
+		),
+		[]row{
+			{path: "remount", verbs: Update, class: Primary, why: "mounts are replicated"},
+			{path: "remount/status/+", verbs: Read, class: Primary, effect: Repeatable, why: "the state of a remount lives on the primary"},
+			{path: "mfa/method/totp/+/generate", verbs: Read, class: Primary, why: "this read stores a secret in the entity"},
+			{path: "rotate", verbs: Update, class: Primary, direct: true, why: "a secondary refuses instead of forwarding"},
+		},
+	)
 }
 
 func sysOwner() []row {
@@ -39,6 +52,9 @@ func sysNearest() []row {
 		{path: "audit-hash/*", verbs: Update, class: Nearest, effect: Repeatable, why: pure},
 		{path: "decode-token", verbs: Update, class: Nearest, effect: Repeatable, why: pure},
 		{path: "managed-keys/+/+/test/sign", verbs: Update, class: Nearest, why: "signs with the key and writes nothing"},
+		{path: "internal/ui/*", verbs: reads, class: Nearest, effect: Repeatable, why: query},
+		{path: "key-status", verbs: Read, class: Nearest, effect: Repeatable, why: query},
+		{path: "well-known/*", verbs: reads, class: Nearest, effect: Repeatable, why: query},
 		{path: "internal/specs/openapi", verbs: Read | Update, class: Nearest, effect: Repeatable, why: pure},
 		{path: "events/subscribe/*", verbs: Read, class: Primary, effect: Repeatable, why: "Vault publishes events on the primary cluster only"},
 	}
@@ -50,9 +66,9 @@ func sysOperator() []row {
 	paths := []string{
 		"health", "seal", "seal-status", "seal-backend-status", "unseal", "step-down", "init", "leader", "ha-status",
 		"host-info", "in-flight-req", "metrics", "monitor", "pprof/*", "experiments", "version-history",
-		"config/reload/*", "config/state/*", "generate-root/*", "generate-recovery-token/*", "loggers/*",
-		"internal/counters/*", "internal/inspect/*", "license/status", "locked-users", "plugins/reload/*",
-		"raw/*", "rekey/*", "rekey-recovery-key/*", "replication/*", "reporting/scan", "sealwrap/*",
+		"config/reload/*", "config/state/*", "generate-root/*", "generate-recovery-token/*", "loggers/*", "replication/*",
+		"internal/counters/*", "internal/inspect/*", "license/status", "locked-users/*", "plugins/reload/*",
+		"raw/*", "rekey/*", "rekey-recovery-key/*", "reporting/scan", "sealwrap/*",
 		"storage/*", "utilization-report",
 	}
 	rows := []row{

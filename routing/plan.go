@@ -85,7 +85,8 @@ type orders struct {
 	nearest    []Candidate
 	lastResort bool
 	primary    []Candidate
-	refusal    *Refusal // for primary
+	direct     []Candidate // the primary without any way round
+	refusal    *Refusal    // for primary
 }
 
 // Plan orders the clusters for a decision. The error is a *Refusal.
@@ -105,11 +106,7 @@ func (p *Planner) Plan(t *health.Topology, d Decision, c Constraint) (Plan, erro
 	}
 	o := p.orders(t)
 	if d.Class == Primary {
-		plan.Candidates = o.primary
-		if o.refusal != nil {
-			return plan, o.refusal
-		}
-		return plan, nil
+		return o.write(t, plan)
 	}
 	plan.Candidates, plan.LastResort = o.nearest, o.lastResort
 	if c.Home != "" {
@@ -117,6 +114,21 @@ func (p *Planner) Plan(t *health.Topology, d Decision, c Constraint) (Plan, erro
 	}
 	if len(plan.Candidates) == 0 {
 		return plan, &Refusal{Code: NoHealthyCluster, Text: "no configured cluster may serve this request", Wait: true}
+	}
+	return plan, nil
+}
+
+// write plans for the primary.
+func (o *orders) write(t *health.Topology, plan Plan) (Plan, error) {
+	plan.Candidates = o.primary
+	if plan.Direct {
+		plan.Candidates = o.direct
+	}
+	switch {
+	case o.refusal != nil:
+		return plan, o.refusal
+	case len(plan.Candidates) == 0:
+		return plan, &Refusal{Code: NoPrimary, Text: "the primary cluster " + t.Primary + " cannot be reached, and this request may not go through a secondary: " + plan.Reason, Wait: true}
 	}
 	return plan, nil
 }
@@ -232,7 +244,8 @@ func (p *Planner) orderPrimary(o *orders) {
 			round = append(round, Candidate{Cluster: c.Cluster, WayRound: true})
 		}
 	}
-	o.primary = append(direct, round...)
+	o.direct = slices.Clip(direct)
+	o.primary = append(o.direct, round...)
 	if p.prefs.WritesNearest {
 		o.primary = append(round, direct...)
 	}

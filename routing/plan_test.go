@@ -122,6 +122,10 @@ func TestPlan(t *testing.T) {
 		{name: "split brain refuses writes", topology: world(split), decision: write, refused: SplitBrain, text: "us and us-dr"},
 		{name: "split brain serves reads", topology: world(split), decision: read, want: "eu-2 eu-1 us ap"},
 
+		{name: "some writes never go round", topology: world(), decision: Decision{Class: Primary, Direct: true}, want: "us"},
+		{name: "nor with writes nearest", prefs: Preferences{WritesNearest: true}, topology: world(), decision: Decision{Class: Primary, Direct: true}, want: "us"},
+		{name: "and wait for the primary instead", topology: world(state("us", health.StateDown)), decision: Decision{Class: Primary, Direct: true, Reason: "it would act twice"}, refused: NoPrimary, text: "it would act twice"},
+
 		{name: "only the owner", topology: world(), decision: owner, limits: Constraint{Home: "ap"}, want: "ap"},
 		{name: "the DR copy is no owner before its promotion", topology: world(state("us", health.StateDown)), decision: owner, limits: Constraint{Home: "us"}, refused: OwnerUnavailable, text: "only cluster us"},
 		{name: "the promoted DR copy is", topology: world(promoted), decision: owner, limits: Constraint{Home: "us"}, want: "us-dr"},
