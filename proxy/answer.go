@@ -34,7 +34,7 @@ func (x *exchange) answer(a *answer) {
 	if x.teaches(a) {
 		x.learnFrom(a)
 	}
-	x.forgetMounts(a)
+	x.tendMounts(a)
 	x.copyAnswer(a)
 	x.observe(a.cluster.Name, a.resp.StatusCode)
 }
@@ -229,12 +229,15 @@ func (x *exchange) endRevoked() {
 	}
 }
 
-// forgetMounts drops mounts that were changed, or that Vault says are not there.
-func (x *exchange) forgetMounts(a *answer) {
-	edited := x.decision.Special == routing.MountsEdit && a.resp.StatusCode < 300
-	gone := a.resp.StatusCode == http.StatusNotFound && x.decision.Engine != "" && strings.Contains(a.out.text, "no handler for route")
-	if edited || gone {
-		x.p.cfg.Mounts.Forget(x.decision.Namespace)
+// tendMounts keeps the mount table right: it drops mounts that were changed, or that
+// Vault says are not there, and lets those be asked for again that are old.
+func (x *exchange) tendMounts(a *answer) {
+	d, status := x.decision, a.resp.StatusCode
+	switch {
+	case d.Special == routing.MountsEdit && status < 300, d.Engine != "" && noRoute(a.out):
+		x.p.cfg.Mounts.Forget(d.Namespace)
+	case status < 300 && x.session != nil && !a.token.IsZero():
+		x.p.cfg.Mounts.Refresh(d.Namespace, a.cluster.Home(), a.token.Reveal())
 	}
 }
 

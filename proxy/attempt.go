@@ -72,8 +72,9 @@ var errNoToken = errors.New("no token for this cluster")
 func (x *exchange) try(plan routing.Plan) *failure {
 	all := stops(plan)
 	var without *health.Cluster // the session has no token there: its other nodes have none either
+	defer x.letGo()
 	for i, s := range all {
-		if s.cluster == without {
+		if s.cluster == without || x.held != nil && s.cluster.Role != health.RolePrimary {
 			continue
 		}
 		moveOn, f := x.at(s.cluster, s.address, i == len(all)-1)
@@ -87,7 +88,24 @@ func (x *exchange) try(plan routing.Plan) *failure {
 			without = s.cluster
 		}
 	}
+	if x.held != nil && x.lastErr == nil {
+		x.answer(x.held)
+		return nil
+	}
 	return x.exhausted(plan)
+}
+
+// hold keeps the answer of a cluster where nothing is mounted at the path, for the
+// case that the primary can't be asked either: a paths filter leaves mounts out of a
+// secondary, and a local mount is on one cluster.
+// Going on is no failover.
+func (x *exchange) hold(a *answer) { x.held, x.lastErr, x.from = a, nil, "" }
+
+func (x *exchange) letGo() {
+	if x.held != nil {
+		x.held.close()
+		x.held = nil
+	}
 }
 
 // at tries one node, with repeats where Vault's answer asks for them. moveOn means
@@ -118,6 +136,9 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 		case v == lagging && lags < lagRepeats && x.pause(lagPause):
 			lags++
 			a.close()
+		case v == absent && x.held == nil && c.Role == health.RoleSecondary && x.limits.Pin == "":
+			x.hold(a)
+			return true, nil
 		case v == next:
 			x.passedOver(a, address)
 			return true, nil
@@ -229,7 +250,7 @@ func clusterNames(cs []routing.Candidate) string {
 // send makes one attempt and reads as much of an error answer as judging needs.
 func (x *exchange) send(c *health.Cluster, address string, token tokencache.Token, last bool) *answer {
 	x.attempts++
-	if x.attempts == 1 {
+	if x.from == "" {
 		x.from = c.Name
 	}
 	ctx, cancel := context.WithCancelCause(x.r.Context())

@@ -171,7 +171,8 @@ func (x *exchange) homes() []string {
 	}
 	t := x.p.cfg.Health.Topology()
 	for i := range t.Clusters { // also those that are down: then the search is undecided
-		if home := t.Clusters[i].Home(); !seen[home] {
+		c := &t.Clusters[i]
+		if home := c.Home(); !seen[home] && c.Role != health.RoleDR && x.p.cfg.Planner.Allowed(c) {
 			seen[home] = true
 			out = append(out, home)
 		}

@@ -38,6 +38,7 @@ type noMounts struct{}
 func (noMounts) Table() *routing.Table                                      { return nil }
 func (noMounts) Learn(context.Context, string, string, string, string) bool { return false }
 func (noMounts) Forget(string)                                              {}
+func (noMounts) Refresh(string, string, string)                             {}
 
 type transport struct{ *http.Transport }
 

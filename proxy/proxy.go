@@ -34,6 +34,9 @@ type Mounts interface {
 	// valid there, and reports whether the table is richer now.
 	Learn(ctx context.Context, namespace, path, home, token string) bool
 	Forget(namespace string)
+	// Refresh tells of a token that is good at a home, for mounts that are old. It
+	// must not block.
+	Refresh(namespace, home, token string)
 }
 
 // Upstream sends one request to the node its URL names, over the cluster's
@@ -137,8 +140,9 @@ type exchange struct {
 
 	moved    bool // a token of a lost home was looked for elsewhere
 	attempts int
-	from     string // cluster of the first attempt
-	lastErr  error  // why the last candidate was passed over
+	from     string  // cluster of the first attempt
+	lastErr  error   // why the last candidate was passed over
+	held     *answer // of a cluster where nothing is mounted, until the primary was asked
 }
 
 // serve is the life of a request.

@@ -14,6 +14,7 @@ const (
 	relogin                // the token is invalid there: get another one, once
 	confirm                // token or policy? one lookup-self tells
 	lagging                // the cluster has not replicated far enough yet: wait a little
+	absent                 // nothing is mounted there: it may be at the primary (paths filter, local mount)
 	unknown                // sent, and no answer: must not be sent again
 )
 
@@ -45,6 +46,8 @@ func judge(o outcome) verdict {
 		return done
 	case !o.json:
 		return judgeForeign(o)
+	case noRoute(o):
+		return absent
 	case o.status == http.StatusForbidden:
 		return judgeForbidden(o.text)
 	case o.status == http.StatusPreconditionFailed && strings.Contains(o.text, "required index state not present"):
@@ -53,6 +56,11 @@ func judge(o outcome) verdict {
 		return next
 	}
 	return done
+}
+
+// noRoute reports whether Vault has nothing mounted where the path leads.
+func noRoute(o outcome) bool {
+	return o.status == http.StatusNotFound && strings.Contains(o.text, "no handler for route")
 }
 
 // judgeForeign: no JSON, so something between here and Vault answered (a load

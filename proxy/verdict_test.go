@@ -22,6 +22,7 @@ func TestJudge(t *testing.T) {
 		{"answered without content", outcome{status: 204}, done},
 		{"redirect", outcome{status: 307}, done},
 		{"missing", outcome{status: 404, json: true, text: `{"errors":[]}`}, done},
+		{"nothing mounted there", outcome{status: 404, json: true, text: `{"errors":["no handler for route \"app/x\". route entry not found."]}`}, absent},
 		{"token invalid", outcome{status: 403, json: true, text: invalid}, relogin},
 		{"bad token", outcome{status: 403, json: true, text: `{"errors":["bad token"]}`}, relogin},
 		{"denied by policy", outcome{status: 403, json: true, text: denied}, done},

@@ -141,7 +141,9 @@ func names(t *health.Topology) []string {
 	return out
 }
 
-func (p *Planner) allowed(c *health.Cluster) bool {
+// Allowed reports whether a cluster may be used at all: its region is not one of
+// routing.never.
+func (p *Planner) Allowed(c *health.Cluster) bool {
 	return !slices.Contains(p.prefs.Never, c.Region)
 }
 
@@ -150,7 +152,7 @@ func (p *Planner) pinned(t *health.Topology, plan Plan, name string, unknown Cod
 	if !ok {
 		return plan, &Refusal{Code: unknown, Text: fmt.Sprintf("no cluster is called %q; configured are: %s", name, strings.Join(names(t), ", "))}
 	}
-	if !p.allowed(c) {
+	if !p.Allowed(c) {
 		return plan, &Refusal{Code: NoHealthyCluster, Text: fmt.Sprintf("cluster %s is in region %s, which routing.never forbids", c.Name, c.Region)}
 	}
 	plan.Candidates = []Candidate{{Cluster: c}}
@@ -160,7 +162,7 @@ func (p *Planner) pinned(t *health.Topology, plan Plan, name string, unknown Cod
 // home allows only the clusters that hold what the request names.
 func (p *Planner) home(t *health.Topology, plan Plan, home string) (Plan, error) {
 	for _, c := range t.Members(home) {
-		if c.Keeps() && p.allowed(c) {
+		if c.Keeps() && p.Allowed(c) {
 			plan.Candidates = append(plan.Candidates, Candidate{Cluster: c})
 		}
 	}

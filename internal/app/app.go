@@ -184,6 +184,7 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.runner.run(a.shared.tokens.Run)
+	a.runner.run(a.shared.mounts.Run)
 	a.runner.run(a.publishChanges)
 	if a.dns != nil {
 		a.runner.run(a.dns.Run)

@@ -112,6 +112,9 @@ func (c *current) Client(home string) (*api.Client, error) {
 	now := c.p.Load()
 	t := now.checker.Topology()
 	for _, m := range t.Members(home) {
+		if !now.planner.Allowed(m) {
+			continue
+		}
 		if m.Keeps() || (m.Role != health.RoleDR && !anyUsable(t)) {
 			return now.pool.Client(m.Name, m.Nodes[0].Address)
 		}
@@ -134,8 +137,8 @@ func (c *current) prewarm() []string {
 	now := c.p.Load()
 	t := now.checker.Topology()
 	var homes []string
-	if t.Primary != "" {
-		homes = append(homes, t.HomeOf(t.Primary))
+	if c, ok := t.Cluster(t.Primary); ok && now.planner.Allowed(c) {
+		homes = append(homes, c.Home())
 	}
 	for i, near := range now.planner.Nearest(t) {
 		if i == 2 {

@@ -319,6 +319,29 @@ func TestPolicyDenialIsAnAnswer(t *testing.T) {
 	}
 }
 
+// A mount that a paths filter keeps from a secondary, or that is local to the primary,
+// is read where it is; what is mounted nowhere is Vault's own 404, from the nearest.
+func TestMountsThatTheNearestDoesNotHave(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.want(w.do("POST", "sys/mounts/only-east", `{"type":"kv","local":true}`, "X-Vrproxy-Cluster", "us-east"), 204, "us-east")
+	w.boss()
+	w.want(w.do("POST", "only-east/a", `{"b":"c"}`), 204, "us-east")
+	r := w.do("GET", "only-east/a", "")
+	w.want(r, 200, "us-east")
+	if r.data["b"] != "c" || r.header.Get("X-Vrproxy-Attempts") != "2" {
+		t.Errorf("%v after %s attempts", r.data, r.header.Get("X-Vrproxy-Attempts"))
+	}
+	w.want(w.do("GET", "nowhere/a", ""), 404, "us-east")
+	w.lab.Cluster("us-east").Kill()
+	w.state("us-east", health.StateDown)
+	w.want(w.do("GET", "nowhere/a", ""), 404, "eu-west")
+	w.want(w.do("GET", "only-east/a", "", "X-Vrproxy-Cluster", "eu-west"), 404, "eu-west")
+	if strings.Contains(w.logs.String(), "failed over") {
+		t.Error("asking the primary for a mount was taken for a failover")
+	}
+}
+
 func TestUnknownTokenGetsVaultsAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
@@ -603,5 +626,29 @@ func TestIdleSessionKeepsWhatItsLeasesHangOn(t *testing.T) {
 	w.want(w.do("PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, lease)), 200, "us-west")
 	if n := w.served("us-west", "auth/token/revoke-self"); n != 0 {
 		t.Errorf("%d revocations at us-west", n)
+	}
+}
+
+// A region in routing.never gets nothing of a session: no login ahead of need, no
+// search for the home of a token, no rule and no pin.
+func TestForbiddenRegionsGetNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `routing: {never: [us-east], rules: [{path: "secret/data/east", to: "cluster:us-east"}]}`)
+	w.login()
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+	r := w.do("POST", "secret/data/x", `{"data":{"a":"1"}}`)
+	w.want(r, 200, "")
+	if r.cluster() == "us-east" {
+		t.Error("a write went to a forbidden region directly")
+	}
+	eventually(t, "prewarmed elsewhere", func() bool { return w.served("us-west", "auth/userpass/login/demo") > 0 })
+	w.want(w.do("GET", "secret/data/east", ""), 503, "")
+	w.want(w.do("GET", "secret/data/x", "", "X-Vrproxy-Cluster", "us-east"), 503, "")
+	w.token = "hvs.nobody-knows-this"
+	w.want(w.do("GET", "secret/data/hello", ""), 403, "eu-west")
+	for _, path := range []string{"auth/userpass/login/demo", "auth/token/lookup-self", "secret/data/hello", "secret/data/east"} {
+		if n := w.served("us-east", path); n != 0 {
+			t.Errorf("%d requests for %s in a forbidden region", n, path)
+		}
 	}
 }

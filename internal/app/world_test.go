@@ -182,6 +182,21 @@ func (w *world) login() string {
 	return w.token
 }
 
+// boss logs in as somebody who may do everything, and whose login can be repeated on
+// every cluster, which a root token cannot.
+func (w *world) boss() {
+	w.tb.Helper()
+	w.token = lab.RootToken
+	w.want(w.do("POST", "sys/policies/acl/all", `{"policy":"path \"*\" { capabilities = [\"create\", \"read\", \"update\", \"patch\", \"delete\", \"list\", \"sudo\"] }"}`, "X-Vrproxy-Cluster", "us-east"), 204, "")
+	w.want(w.do("POST", "auth/userpass/users/boss", `{"password":"boss","policies":"all"}`, "X-Vrproxy-Cluster", "us-east"), 204, "")
+	w.token = ""
+	eventually(w.tb, "the user is replicated", func() bool {
+		r := w.do("POST", "auth/userpass/login/boss", `{"password":"boss"}`)
+		w.token, _ = r.auth["client_token"].(string)
+		return w.token != ""
+	})
+}
+
 // eventually polls until ok, at most ten seconds.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()

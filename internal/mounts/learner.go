@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,31 +37,112 @@ type query struct {
 }
 
 const (
-	askWithin = 2 * time.Second  // a request waits at most this long for knowledge
-	missFor   = 10 * time.Second // how long a fruitless question is not asked again
+	askWithin    = 2 * time.Second  // a request waits at most this long for knowledge
+	missFor      = 10 * time.Second // how long a fruitless question is not asked again
+	refreshAfter = 5 * time.Minute  // mounts this old are asked for again, while requests go on
+	refreshes    = 16               // namespaces waiting to be asked for again
 )
+
+// known is what is known at one time; never changed once it is stored.
+type known struct {
+	table *routing.Table
+	asked map[string]time.Time // by namespace: when all its mounts were last asked for
+}
 
 // Learner holds the mount table. It is safe for concurrent use; reading the table
 // is one atomic load.
 type Learner struct {
 	vault  Vault
 	logger *zap.Logger
-	table  atomic.Pointer[routing.Table]
+	known  atomic.Pointer[known]
 	flight singleflight.Group
+	seed   maphash.Seed
+	stale  chan query // namespaces to be asked for again
 
-	mu     sync.Mutex // guards writers of table, and misses
+	mu     sync.Mutex // guards writers of known, and misses
 	misses map[string]time.Time
 }
 
 // New makes a learner that knows nothing yet.
 func New(vault Vault, logger *zap.Logger) *Learner {
-	l := &Learner{vault: vault, logger: logger, misses: make(map[string]time.Time)}
-	l.table.Store(&routing.Table{})
+	l := &Learner{vault: vault, logger: logger, misses: make(map[string]time.Time), seed: maphash.MakeSeed(), stale: make(chan query, refreshes)}
+	l.known.Store(&known{table: &routing.Table{}})
 	return l
 }
 
 // Table is the current mount table; immutable.
-func (l *Learner) Table() *routing.Table { return l.table.Load() }
+func (l *Learner) Table() *routing.Table { return l.known.Load().table }
+
+// Refresh tells of a token that was good at a home a moment ago. When the mounts of
+// the namespace are old, they will be asked for again with it. It never blocks.
+func (l *Learner) Refresh(namespace, home, token string) {
+	asked, ok := l.known.Load().asked[namespace]
+	if !ok || time.Since(asked) < refreshAfter {
+		return
+	}
+	select {
+	case l.stale <- query{namespace: namespace, home: home, token: token}:
+		l.update(func(k *known) { k.asked[namespace] = time.Now() }) // whatever comes of it
+	default:
+	}
+}
+
+// Run asks again for what is old, until ctx ends. Mounts that appeared since, or are
+// another engine now, are found by that; one that is gone is found by the request
+// that Vault has no route for.
+func (l *Learner) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case q := <-l.stale:
+			if err := l.refresh(ctx, q); err != nil {
+				l.logger.Debug("mounts not refreshed", zap.String("error", err.Error()))
+			}
+		}
+	}
+}
+
+func (l *Learner) refresh(ctx context.Context, q query) error {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	client, err := l.client(q)
+	if err != nil {
+		return err
+	}
+	found, err := list(ctx, client)
+	if err != nil {
+		return err
+	}
+	l.add(q.namespace, found)
+	return nil
+}
+
+// client is one that asks with the rights of a query.
+func (l *Learner) client(q query) (*api.Client, error) {
+	client, err := l.vault.Client(q.home)
+	if err != nil {
+		return nil, err
+	}
+	client.SetToken(q.token)
+	if q.namespace != "" {
+		client.SetNamespace(strings.TrimSuffix(q.namespace, "/"))
+	}
+	return client, nil
+}
+
+// update puts a changed copy of what is known in the place of the old.
+func (l *Learner) update(change func(*known)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.known.Load()
+	next := &known{table: old.table, asked: maps.Clone(old.asked)}
+	if next.asked == nil {
+		next.asked = make(map[string]time.Time)
+	}
+	change(next)
+	l.known.Store(next)
+}
 
 // Learn asks Vault for the mount of a path and reports whether the table is richer
 // now. Questions asked at the same time share one call; one that brought nothing is
@@ -66,7 +150,8 @@ func (l *Learner) Table() *routing.Table { return l.table.Load() }
 func (l *Learner) Learn(ctx context.Context, namespace, path, home, token string) bool {
 	q := query{namespace, path, home, token}
 	id := namespace + "\x00" + firstSegments(path)
-	if l.missed(id) {
+	fruitless := id + "\x00" + strconv.FormatUint(maphash.String(l.seed, token), 36) // another token may see more
+	if l.missed(fruitless) {
 		return false
 	}
 	done := l.flight.DoChan(id, func() (any, error) {
@@ -74,7 +159,7 @@ func (l *Learner) Learn(ctx context.Context, namespace, path, home, token string
 		defer cancel()
 		learned, err := l.ask(ctx, q)
 		if !learned {
-			l.miss(id, err)
+			l.miss(fruitless, err)
 		}
 		return learned, nil
 	})
@@ -116,13 +201,9 @@ func (l *Learner) miss(id string, err error) {
 // ask reads the list of all mounts the token may see, then, where that did not
 // help, the one mount of the path.
 func (l *Learner) ask(ctx context.Context, q query) (bool, error) {
-	client, err := l.vault.Client(q.home)
+	client, err := l.client(q)
 	if err != nil {
 		return false, err
-	}
-	client.SetToken(q.token)
-	if q.namespace != "" {
-		client.SetNamespace(strings.TrimSuffix(q.namespace, "/"))
 	}
 	if !l.Table().Knows(q.namespace) {
 		found, err := list(ctx, client)
@@ -130,6 +211,7 @@ func (l *Learner) ask(ctx context.Context, q query) (bool, error) {
 			return false, err
 		}
 		l.add(q.namespace, found)
+		l.update(func(k *known) { k.asked[q.namespace] = time.Now() })
 		if covers(found, q.path) {
 			return true, nil
 		}
@@ -152,19 +234,17 @@ func covers(found []routing.Mount, p string) bool {
 
 // add merges: another token may see less, which takes nothing away.
 func (l *Learner) add(namespace string, found []routing.Mount) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.table.Load()
-	l.table.Store(t.With(namespace, append(t.Mounts(namespace), found...)))
+	l.update(func(k *known) { k.table = k.table.With(namespace, append(k.table.Mounts(namespace), found...)) })
 	l.logger.Debug("mounts learned", zap.String("namespace", namespace), zap.Int("mounts", len(found)))
 }
 
 // Forget drops what is known of a namespace, after its mounts were changed.
 func (l *Learner) Forget(namespace string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.table.Store(l.table.Load().Without(namespace))
-	clear(l.misses)
+	l.update(func(k *known) {
+		k.table = k.table.Without(namespace)
+		delete(k.asked, namespace)
+		clear(l.misses)
+	})
 }
 
 func list(ctx context.Context, client *api.Client) ([]routing.Mount, error) {

@@ -3,6 +3,8 @@ package mounts
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -333,6 +335,84 @@ func TestMissesPass(t *testing.T) {
 			}
 		}
 	})
+}
+
+// changing is a Vault whose mounts are what the test says now; no sockets, so that
+// time can be the bubble's.
+type changing struct {
+	mu     sync.Mutex
+	typ    string
+	tokens []string // that asked
+}
+
+func (c *changing) Client(string) (*api.Client, error) {
+	cfg := api.DefaultConfig()
+	cfg.HttpClient = &http.Client{Transport: c}
+	cfg.Address = "http://vault.test"
+	return api.NewClient(cfg)
+}
+
+func (c *changing) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tokens = append(c.tokens, r.Header.Get("X-Vault-Token"))
+	body := fmt.Sprintf(`{"data":{"secret":{"app/":{"type":%q}},"auth":{}}}`, c.typ)
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+func (c *changing) become(typ string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.typ = typ
+}
+
+func TestOldMountsAreAskedForAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := &changing{typ: "kv"}
+		l := New(v, zap.NewNop())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Run(ctx) }()
+		l.Refresh("", "one", "early") // nothing is known, so nothing is old
+		l.Learn(t.Context(), "", "app/x", "one", "first")
+		v.become("transit")
+		l.Refresh("", "one", "young")
+		synctest.Wait()
+		if got := engine(t, l, "", "app/x").Engine; got != "kv-v1" {
+			t.Errorf("%s: asked again at once", got)
+		}
+		<-time.After(refreshAfter)
+		for range 100 { // each request tells of its token
+			l.Refresh("", "one", "late")
+		}
+		synctest.Wait()
+		if got := engine(t, l, "", "app/x").Engine; got != "transit" {
+			t.Errorf("%s is what the mount was long ago", got)
+		}
+		if got := strings.Join(v.tokens, " "); got != "first late" {
+			t.Errorf("asked with %q", got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAWeakTokenDoesNotKeepOthersFromLearning: what one client may not see is asked
+// for again with the rights of the next.
+func TestAWeakTokenDoesNotKeepOthersFromLearning(t *testing.T) {
+	t.Parallel()
+	v := start(t)
+	l := New(v, zap.NewNop())
+	weak := v.token(t, `path "kv/app" { capabilities = ["read"] }`)
+	if l.Learn(t.Context(), "", "secret/data/x", "one", weak) {
+		t.Fatal("learned what the token may not see")
+	}
+	if !l.Learn(t.Context(), "", "secret/data/x", "one", lab.RootToken) {
+		t.Error("a stronger token was not asked with")
+	}
 }
 
 func TestRefusalsAreLoggedWithoutThePath(t *testing.T) {
