@@ -27,6 +27,16 @@ type Request struct {
 	LocalMount bool
 }
 
+// SetHeader takes over what an HTTP header says, if it matters to a decision.
+func (r *Request) SetHeader(name, value string) {
+	switch {
+	case strings.EqualFold(name, "X-Vault-Namespace"):
+		r.Namespace = value
+	case strings.EqualFold(name, "X-Vault-Wrap-TTL"):
+		r.Wrap = value != ""
+	}
+}
+
 // Verb is Vault's own word for what a request does, from method and query.
 type Verb uint8
 

@@ -8,5 +8,5 @@ import (
 )
 
 func main() {
-	os.Exit(app.Main(os.Args[1:], app.Process{Getenv: os.Getenv, Stdout: os.Stdout, Stderr: os.Stderr, Signals: app.OSSignals()}))
+	os.Exit(app.Main(os.Args[1:], app.Process{Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: app.OSSignals()}))
 }

@@ -26,6 +26,7 @@ var (
 // own.
 type Process struct {
 	Getenv         func(string) string
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Signals        <-chan os.Signal // SIGINT, SIGTERM, SIGHUP
 }
@@ -68,6 +69,7 @@ func runtimeFailure(err error) error { return &exitError{exitRuntime, err} }
 func Main(args []string, p Process) int {
 	root := commands(p)
 	root.SetArgs(args)
+	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
 	err := root.ExecuteContext(context.Background())
@@ -94,7 +96,7 @@ func commands(p Process) *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(runCommand(p), devCommand(p), checkCommand(p), versionCommand(p))
+	root.AddCommand(runCommand(p), devCommand(p), checkCommand(p), explainCommand(p), versionCommand(p))
 	return root
 }
 

@@ -41,12 +41,19 @@ func (f *fileFlags) load(p Process) (*configs.Config, error) {
 	return cfg, err
 }
 
+// name is the file named by flag or environment.
+func (f *fileFlags) name(p Process) string {
+	if f.file != "" {
+		return f.file
+	}
+	return p.Getenv("VRPROXY_CONFIG")
+}
+
+func (f *fileFlags) hasFile(p Process) bool { return f.name(p) != "" }
+
 // read reads the file; flags override the environment, which overrides the file.
 func (f *fileFlags) read(p Process) (*configs.Config, error) {
-	file := f.file
-	if file == "" {
-		file = p.Getenv("VRPROXY_CONFIG")
-	}
+	file := f.name(p)
 	if file == "" {
 		return nil, &exitError{exitUsage, errors.New("no configuration: give a file with -c FILE or VRPROXY_CONFIG, or try \"vrproxy dev\", which needs none")}
 	}

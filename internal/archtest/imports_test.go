@@ -25,6 +25,7 @@ func rules() []rule {
 		{"tokencache", nil, "tokens are the most delicate state: what they depend on is handed in"},
 		{"configs", nil, "the file format knows no room; app translates it into each room's own Config"},
 		{"internal/mounts", []string{"routing"}, "it fills routing's mount tables; connections and tokens are handed in"},
+		{"internal/explain", []string{"routing", "health", "internal/mounts"}, "it decides as the proxy does and sends nothing; it reads mounts as they are learned"},
 		{"internal/upstream", []string{"health", "internal/replication"}, "connections stand beside health, below whoever sends; it decodes what probes bring back"},
 		{"internal/dnsserver", []string{"health", "routing"}, "answers come from the topology and its order, never from requests"},
 		{"internal/admin", []string{"health", "routing"}, "it shows and explains; what it may change is handed in as functions"},

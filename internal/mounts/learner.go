@@ -252,16 +252,32 @@ func list(ctx context.Context, client *api.Client) ([]routing.Mount, error) {
 	if err != nil || secret == nil {
 		return nil, short(err)
 	}
-	var out []routing.Mount
-	for _, kind := range []string{"secret", "auth"} {
-		byPath, _ := secret.Data[kind].(map[string]any)
-		for path, v := range byPath {
-			if data, ok := v.(map[string]any); ok {
-				out = append(out, mountOf(path, kind, data))
-			}
+	secrets, auth := listing(secret.Data["secret"]), listing(secret.Data["auth"])
+	return List(secrets, auth), nil
+}
+
+// listing takes the mounts of one kind out of an answer.
+func listing(v any) map[string]map[string]any {
+	byPath, _ := v.(map[string]any)
+	out := make(map[string]map[string]any, len(byPath))
+	for path, v := range byPath {
+		if data, ok := v.(map[string]any); ok {
+			out[path] = data
 		}
 	}
-	return out, nil
+	return out
+}
+
+// List makes mounts of what sys/internal/ui/mounts says under "secret" and "auth".
+func List(secret, auth map[string]map[string]any) []routing.Mount {
+	out := make([]routing.Mount, 0, len(secret)+len(auth))
+	for path, data := range secret {
+		out = append(out, mountOf(path, "secret", data))
+	}
+	for path, data := range auth {
+		out = append(out, mountOf(path, "auth", data))
+	}
+	return out
 }
 
 func one(ctx context.Context, client *api.Client, p string) (routing.Mount, bool, error) {

@@ -1,0 +1,125 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/vrproxy/vrproxy/configs"
+)
+
+const (
+	adminWithin  = 5 * time.Second
+	adminAnswer  = 16 << 20
+	defaultAdmin = "127.0.0.1:8210"
+)
+
+// adminAPI is the admin listener of a running proxy, as commands use it.
+type adminAPI struct {
+	base   string
+	client *http.Client
+	named  bool // somebody named it: then it has to be there
+}
+
+// adminError is an answer of the admin listener that says no.
+type adminError struct {
+	status int
+	text   string
+}
+
+func (e *adminError) Error() string { return e.text }
+
+// findAdmin finds the admin listener: by flag, by environment, by the configuration,
+// else where it is by default.
+func findAdmin(p Process, flag string, f *fileFlags) (*adminAPI, error) {
+	api := &adminAPI{client: &http.Client{Timeout: adminWithin}}
+	address := flag
+	if address == "" {
+		address = p.Getenv("VRPROXY_ADMIN_ADDR")
+	}
+	api.named = address != ""
+	if address == "" && f.hasFile(p) {
+		cfg, err := f.load(p)
+		if err != nil {
+			return nil, err
+		}
+		address = cfg.Admin.Address
+		if err := api.trust(cfg.Admin.TLS); err != nil {
+			return nil, runtimeFailure(err)
+		}
+		if cfg.Admin.TLS != nil {
+			address = "https://" + address
+		}
+	}
+	if address == "" {
+		address = defaultAdmin
+	}
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	api.base = strings.TrimSuffix(address, "/")
+	return api, nil
+}
+
+// trust lets the client know the listener's own certificate, which need not be signed
+// by anybody the system trusts.
+func (a *adminAPI) trust(c *configs.ServerTLS) error {
+	if c == nil {
+		return nil
+	}
+	pem, err := os.ReadFile(c.CertFile)
+	if err != nil {
+		return fmt.Errorf("reading the admin listener's certificate: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pool.AppendCertsFromPEM(pem)
+	a.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, ForceAttemptHTTP2: true}
+	return nil
+}
+
+// get reads one JSON answer. The error is an *adminError where the listener said no.
+func (a *adminAPI) get(ctx context.Context, path string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+path, nil)
+	if err != nil {
+		return fmt.Errorf("the admin address %s is not a URL: %w", a.base, err)
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("no running proxy answers at %s: %w", a.base, unwrapURL(err))
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, adminAnswer))
+	if err != nil {
+		return fmt.Errorf("reading the answer of %s: %w", a.base, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var said struct {
+			Errors []string `json:"errors"`
+		}
+		_ = json.Unmarshal(raw, &said) // somebody else's answer has no errors in it
+		return &adminError{resp.StatusCode, fmt.Sprintf("%s answered %d: %s", a.base, resp.StatusCode, strings.Join(said.Errors, "; "))}
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("what answers at %s is not a vrproxy admin listener: %w", a.base, err)
+	}
+	return nil
+}
+
+// unwrapURL drops the URL, which the caller's text has already.
+func unwrapURL(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
+}
