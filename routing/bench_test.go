@@ -2,6 +2,7 @@ package routing
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/vrproxy/vrproxy/health"
@@ -54,21 +55,41 @@ func TestLongPathsCostNoMoreThanLongMounts(t *testing.T) {
 	}
 }
 
-func BenchmarkClassifyWarmKVRead(b *testing.B) {
-	router, table := New(nil), busy()
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := router.Classify(table, warm); err != nil {
-			b.Fatal(err)
-		}
+// BenchmarkRoute is the whole decision: classify, then plan.
+func BenchmarkRoute(b *testing.B) {
+	b.Run("mounts=50/namespaces=10", func(b *testing.B) { route(b, busy(), warm) })
+	for _, n := range []int{10, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("mounts=%d", n), func(b *testing.B) {
+			route(b, crowd(n), Request{Method: "GET", Path: "/v1/" + fmt.Sprintf("mount-%05d", n-1) + "/data/app/database"})
+		})
+	}
+	for _, depth := range []int{1, 4, 16} {
+		b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
+			route(b, crowd(1_000), Request{Method: "GET", Path: "/v1/mount-00007/data" + strings.Repeat("/segment", depth)})
+		})
 	}
 }
 
-func BenchmarkPlanNearest(b *testing.B) {
-	planner, topology := NewPlanner(Preferences{Preference: health.Preference{Never: []string{"ap"}}}), world()
+// crowd is one namespace of n mounts.
+func crowd(n int) *Table {
+	var mounts []Mount
+	for i := range n {
+		mounts = append(mounts, Mount{Path: fmt.Sprintf("mount-%05d/", i), Type: "kv-v2"})
+	}
+	return (&Table{}).With("", mounts)
+}
+
+func route(b *testing.B, table *Table, req Request) {
+	b.Helper()
+	router, topology := New(nil), world()
+	planner := NewPlanner(Preferences{Preference: health.Preference{Never: []string{"ap"}}})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := planner.Plan(topology, Decision{Class: Nearest}, Constraint{}); err != nil {
+		d, err := router.Classify(table, req)
+		if err != nil || d.Guess {
+			b.Fatal(d, err)
+		}
+		if _, err := planner.Plan(topology, d, Constraint{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,7 +1,11 @@
 package routing
 
 import (
+	"bufio"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +41,53 @@ func FuzzClassify(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPathsAreReadAsVaultReadsThem: Vault's listener is Go's ServeMux, which sends a
+// client to the clean path, and reads what is decoded then. Where routing read a
+// path in another way, a request could be taken for another one.
+func TestPathsAreReadAsVaultReadsThem(t *testing.T) {
+	t.Parallel()
+	pieces := []string{"/", "/", "//", ".", "..", "%2e", "%2E%2e", "%2F", "%2f", "%25", "%252F", "%00", "%ff", "%", "%z", "a", "sys", "secret", "data", "*", "+", ";", "~", "\xc3\xbc", "v1"}
+	rapid.Check(t, func(t *rapid.T) {
+		escaped := "/" + strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 12).Draw(t, "pieces"), "")
+		if rapid.Bool().Draw(t, "below the API") {
+			escaped = "/v1" + escaped
+		}
+		want, ok, redirected := asVault(t, escaped)
+		if redirected && (&url.URL{Path: escaped}).EscapedPath() != escaped {
+			return // Go escapes it once more on the way, so what Vault carries out is another request
+		}
+		got, gotOK := apiPath(escaped)
+		if !ok || want == "" { // /v1/ itself: nothing to decide
+			want, ok = "", false
+			gotOK = gotOK && got != ""
+		}
+		if gotOK != ok || ok && got != want {
+			t.Fatalf("%q: %q, %v; Vault reads %q, %v", escaped, got, gotOK, want, ok)
+		}
+	})
+}
+
+// asVault is what a handler behind a ServeMux sees of a path below /v1/, after a
+// redirect if there is one.
+func asVault(t *rapid.T, escaped string) (seen string, ok, redirected bool) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/", func(_ http.ResponseWriter, r *http.Request) { seen, ok = strings.CutPrefix(r.URL.Path, "/v1/") })
+	for range 2 { // once more where it is redirected to
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + escaped + " HTTP/1.1\r\nHost: v\r\n\r\n")))
+		if err != nil {
+			return "", false, redirected
+		}
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		if w.Code != http.StatusTemporaryRedirect {
+			return seen, ok, redirected
+		}
+		redirected = true
+		escaped = w.Header().Get("Location")
+	}
+	return "", false, redirected // to /v1/ itself
 }
 
 // TestEveryPlanCanBeServed: whatever the topology, a plan names only clusters that

@@ -96,6 +96,9 @@ func queryValue(rawQuery, key string) string {
 // a path segment that Vault does not see. ok is false for what is no API path.
 func apiPath(escaped string) (p string, ok bool) {
 	if strings.Contains(escaped, "//") || strings.Contains(escaped, "/.") {
+		if _, err := url.PathUnescape(escaped); err != nil { // also where it would be cleaned away
+			return "", false
+		}
 		escaped = cleanPath(escaped)
 	}
 	p, ok = strings.CutPrefix(escaped, "/v1/")
