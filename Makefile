@@ -19,7 +19,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint fmt e2e bench fuzz ci clean
+.PHONY: help build dev test lint docs fmt e2e bench fuzz ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ lint: ## golangci-lint, gofmt, and whether go.mod is tidy
 	  test -z "$$unformatted" || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+docs: ## write what documents show of the code (the engine tables)
+	$(GO) test -run TestTheDocumentHasTheTables ./routing -update
 
 fmt: ## format the code
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')

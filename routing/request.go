@@ -95,21 +95,39 @@ func queryValue(rawQuery, key string) string {
 // is cleaned, then decoded once. Never the other way round, or %2e%2e would become
 // a path segment that Vault does not see. ok is false for what is no API path.
 func apiPath(escaped string) (p string, ok bool) {
-	if strings.Contains(escaped, "//") || strings.Contains(escaped, "/.") {
-		if _, err := url.PathUnescape(escaped); err != nil { // also where it would be cleaned away
-			return "", false
-		}
-		escaped = cleanPath(escaped)
+	if isPlain(escaped) {
+		return strings.CutPrefix(escaped, "/v1/")
 	}
-	p, ok = strings.CutPrefix(escaped, "/v1/")
+	u, err := url.ParseRequestURI(escaped)
+	if err != nil {
+		return "", false
+	}
+	// What the client escaped, or, if it left bytes bare that have to be escaped, what
+	// net/http makes of it: Vault's listener goes by this.
+	p, ok = strings.CutPrefix(cleanPath(u.EscapedPath()), "/v1/")
 	if !ok {
 		return "", false
 	}
-	if !strings.Contains(p, "%") {
-		return p, true
-	}
 	decoded, err := url.PathUnescape(p)
 	return decoded, err == nil
+}
+
+// isPlain reports whether a path is clean and means itself: most are and do, and it
+// costs no allocation.
+func isPlain(p string) bool {
+	for i := range len(p) {
+		c := p[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '~':
+		case c == '/', c == '.':
+			if i > 0 && p[i-1] == '/' {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return p != "" && p[0] == '/'
 }
 
 // cleanPath cleans as Go's ServeMux does, which Vault's own listener uses.
