@@ -101,6 +101,12 @@ func (x *exchange) try(plan routing.Plan) *failure {
 // Going on is no failover.
 func (x *exchange) hold(a *answer) { x.held, x.lastErr, x.from = a, nil, "" }
 
+// mayHold: only a secondary lacks mounts that the primary has, and who names a cluster
+// wants its word.
+func (x *exchange) mayHold(c *health.Cluster) bool {
+	return x.held == nil && c.Role == health.RoleSecondary && x.limits.Pin == ""
+}
+
 func (x *exchange) letGo() {
 	if x.held != nil {
 		x.held.close()
@@ -112,7 +118,7 @@ func (x *exchange) letGo() {
 // that nothing happened there and the next candidate may be tried; otherwise the
 // client has its answer, or the failure is final.
 func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool, f *failure) {
-	relogins, lags := 0, 0
+	var t tries
 	for {
 		token, err := x.tokenFor(c, last)
 		if err != nil {
@@ -130,13 +136,9 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 		}
 		x.p.cfg.Metrics.attempt(c.Name, v)
 		switch {
-		case v == relogin && relogins < maxRelogins && x.rejected(a):
-			relogins++
+		case x.again(v, a, &t):
 			a.close()
-		case v == lagging && lags < lagRepeats && x.pause(lagPause):
-			lags++
-			a.close()
-		case v == absent && x.held == nil && c.Role == health.RoleSecondary && x.limits.Pin == "":
+		case v == absent && x.mayHold(c):
 			x.hold(a)
 			return true, nil
 		case v == next:
@@ -150,6 +152,23 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			return false, nil
 		}
 	}
+}
+
+// tries counts the repeats at one node.
+type tries struct{ relogins, lags int }
+
+// again reports whether the same node is worth another try, once what was in the way
+// is mended.
+func (x *exchange) again(v verdict, a *answer, t *tries) bool {
+	switch {
+	case v == relogin && t.relogins < maxRelogins && x.rejected(a):
+		t.relogins++
+	case v == lagging && t.lags < lagRepeats && x.pause(lagPause):
+		t.lags++
+	default:
+		return false
+	}
+	return true
 }
 
 // tokenFor gives the token to send to a cluster; zero means the client's own as it

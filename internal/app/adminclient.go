@@ -98,7 +98,7 @@ func (a *adminAPI) get(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return fmt.Errorf("no running proxy answers at %s: %w", a.base, unwrapURL(err))
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, adminAnswer))
 	if err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", a.base, err)

@@ -459,6 +459,14 @@ func TestOperatorRequestsNameTheirCluster(t *testing.T) {
 		t.Errorf("the configured names are not told: %s", r.body)
 	}
 	w.want(w.do("GET", "sys/seal-status", ""), 200, "eu-west")
+	w.lab.Cluster("us-west").Kill()
+	w.state("us-west", health.StateDown)
+	w.want(w.do("PUT", "sys/step-down", "", "X-Vrproxy-Cluster", "us-west"), 503, "") // and goes nowhere else
+	for _, c := range []string{"eu-west", "us-east", "us-east-dr"} {
+		if n := w.served(c, "sys/step-down"); n != 0 {
+			t.Errorf("%s was asked to step down", c)
+		}
+	}
 }
 
 func TestGarbage(t *testing.T) {

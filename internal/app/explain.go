@@ -119,19 +119,20 @@ func (f *explainFlags) run(ctx context.Context, p Process, args []string) error 
 // check finds flags that do not go together.
 func (f *explainFlags) check(args []string) error {
 	lists := f.batch || f.auditLog != ""
-	switch {
-	case f.output != "text" && f.output != "json":
-		return fmt.Errorf("-o %s: want text or json", f.output)
-	case f.batch && f.auditLog != "":
-		return errors.New("--batch and --audit-log are two ways to give requests; use one")
-	case lists && len(args) > 0:
-		return errors.New("a request beside --batch or --audit-log; use one")
-	case !lists && len(args) != 2:
-		return errors.New("want METHOD and PATH, as in: vrproxy explain GET /v1/secret/data/app (or --batch, or --audit-log FILE)")
-	case f.auditLog == "" && (f.logRegion != "" || f.primaryRegion != "" || len(f.clients) > 0):
-		return errors.New("--log-region, --primary-region and --clients go with --audit-log")
-	case len(f.clients) > 0 && f.logRegion == "":
-		return errors.New("--clients needs --log-region: without it nobody knows what crosses regions")
+	for _, c := range []struct {
+		wrong bool
+		text  string
+	}{
+		{f.output != "text" && f.output != "json", "-o " + f.output + ": want text or json"},
+		{f.batch && f.auditLog != "", "--batch and --audit-log are two ways to give requests; use one"},
+		{lists && len(args) > 0, "a request beside --batch or --audit-log; use one"},
+		{!lists && len(args) != 2, "want METHOD and PATH, as in: vrproxy explain GET /v1/secret/data/app (or --batch, or --audit-log FILE)"},
+		{f.auditLog == "" && f.logRegion+f.primaryRegion+strings.Join(f.clients, "") != "", "--log-region, --primary-region and --clients go with --audit-log"},
+		{len(f.clients) > 0 && f.logRegion == "", "--clients needs --log-region: without it nobody knows what crosses regions"},
+	} {
+		if c.wrong {
+			return errors.New(c.text)
+		}
 	}
 	return nil
 }
@@ -248,7 +249,7 @@ func (f *explainFlags) runAudit(p Process) error {
 		if err != nil {
 			return &exitError{exitUsage, fmt.Errorf("reading the audit log: %w", err)}
 		}
-		defer file.Close() //nolint:errcheck // it was only read
+		defer file.Close()
 		in = file
 	}
 	totals, err := e.Audit(in, cfg)
