@@ -119,6 +119,9 @@ type Sessions struct {
 	// Replay remembers a login seen through the proxy, in memory only, to
 	// repeat it on another cluster. Default: true.
 	Replay bool `yaml:"replay"`
+	// ReplayExcept are auth methods whose logins are not repeated all the same, by
+	// the name of their type (okta, ldap). Default: none.
+	ReplayExcept []string `yaml:"replay_except"`
 	// Max is the number of sessions kept; the least recently used go first.
 	// Default: 10000.
 	Max int `yaml:"max"`

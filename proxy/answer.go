@@ -31,6 +31,9 @@ func (x *exchange) answer(a *answer) {
 		x.tunnel(a)
 		return
 	}
+	if x.wanders && a.resp.StatusCode < http.StatusInternalServerError && a != x.denied {
+		x.settle(a.cluster.Home())
+	}
 	if x.teaches(a) {
 		x.learnFrom(a)
 	}
@@ -132,14 +135,28 @@ func (x *exchange) teaches(a *answer) bool {
 // lesson is the part of Vault's answers that says something about tokens and
 // leases.
 type lesson struct {
-	LeaseID  string          `json:"lease_id"`
-	Seconds  int             `json:"lease_duration"`
-	Auth     *api.SecretAuth `json:"auth"`
+	LeaseID string     `json:"lease_id"`
+	Seconds int        `json:"lease_duration"`
+	Auth    *authBlock `json:"auth"`
+	Code    string     `json:"code"` // of an authorization by Vault's OIDC provider
+	Data    struct {
+		Serial  string `json:"serial_number"` // pki
+		ID      string `json:"id"`            // pki: an EAB key
+		Key     string `json:"key"`           // ssh: a one-time password, if KeyType says so
+		KeyType string `json:"key_type"`
+		AuthURL string `json:"auth_url"` // jwt: the start of an OIDC login
+	} `json:"data"`
 	WrapInfo *struct {
 		Token           string `json:"token"`
 		Accessor        string `json:"accessor"`
 		WrappedAccessor string `json:"wrapped_accessor"`
 	} `json:"wrap_info"`
+}
+
+// authBlock is a new token.
+type authBlock struct {
+	api.SecretAuth
+	NumUses int `json:"num_uses"`
 }
 
 // learnFrom notes homes and sessions, and puts the client's token back where the
@@ -157,12 +174,8 @@ func (x *exchange) learnFrom(a *answer) {
 		tokens.NoteLease(home, l.LeaseID)
 		x.owns(home, l.Seconds)
 	}
-	if w := l.WrapInfo; w != nil {
-		for _, name := range []string{w.Token, w.Accessor, w.WrappedAccessor} {
-			if name != "" {
-				tokens.NoteHome(home, name)
-			}
-		}
+	for _, name := range x.names(a, l) {
+		tokens.NoteHome(home, name)
 	}
 	x.learnAuth(home, l)
 	replaceBody(a.resp, x.restoreToken(a, raw))
@@ -174,12 +187,12 @@ func (x *exchange) learnAuth(home string, l lesson) {
 	case x.decision.Special == routing.Login && l.Auth.MFARequirement == nil:
 		x.p.cfg.Tokens.Adopt(tokencache.Login{
 			Home: home, Method: x.r.Method, Path: "/v1/" + x.decision.Mount + x.decision.Path,
-			Namespace: strings.TrimSuffix(x.decision.Namespace, "/"), Body: x.replayBody(), Auth: l.Auth,
+			Namespace: strings.TrimSuffix(x.decision.Namespace, "/"), Body: x.replayBody(l.Auth.NumUses), Auth: &l.Auth.SecretAuth,
 		})
 	case x.decision.Special == routing.SelfLookup && x.session != nil:
 		x.session.Extend(time.Duration(l.Auth.LeaseDuration) * time.Second)
 	case x.decision.Special != routing.SelfLookup:
-		x.p.cfg.Tokens.Child(home, l.Auth)
+		x.p.cfg.Tokens.Child(home, &l.Auth.SecretAuth)
 		x.owns(home, l.Auth.LeaseDuration)
 	}
 }
@@ -189,14 +202,6 @@ func (x *exchange) owns(home string, seconds int) {
 	if x.session != nil {
 		x.session.Owns(home, time.Duration(seconds)*time.Second)
 	}
-}
-
-// replayBody hands the login's body to the session; nil when it was not kept.
-func (x *exchange) replayBody() []byte {
-	if !x.body.whole {
-		return nil
-	}
-	return append([]byte{}, x.body.kept...)
 }
 
 // restoreToken replaces the proxy's token and accessor by the client's. Of the
@@ -213,6 +218,9 @@ func (x *exchange) restoreToken(a *answer, raw []byte) []byte {
 	if accessor := x.session.Accessor(home); accessor != "" {
 		raw = bytes.ReplaceAll(raw, []byte(accessor), []byte(x.session.Accessor(x.session.Home())))
 	}
+	if life, ok := x.session.Life(); ok {
+		raw = shorten(raw, life)
+	}
 	return raw
 }
 
@@ -222,9 +230,12 @@ func (x *exchange) endRevoked() {
 	switch {
 	case d.Special == routing.RevokeSelf && x.token.value != "":
 		tokens.End(x.token.value)
-	case d.Engine == "auth/token" && d.Subject == routing.BodyToken && strings.HasPrefix(d.Path, "revoke"):
+	case d.Special != routing.Revoke:
+	case d.Subject == routing.BodyToken:
 		tokens.End(x.fields.Token)
-	case d.Engine == "sys" && d.Subject == routing.BodyLease && strings.Contains(d.Path, "revoke"):
+	case d.Subject == routing.BodyAccessor:
+		tokens.EndAccessor(x.fields.Accessor)
+	case d.Subject == routing.BodyLease:
 		tokens.ForgetLease(x.leaseID())
 	}
 }
@@ -236,7 +247,9 @@ func (x *exchange) tendMounts(a *answer) {
 	switch {
 	case d.Special == routing.MountsEdit && status < 300, d.Engine != "" && noRoute(a.out):
 		x.p.cfg.Mounts.Forget(d.Namespace)
-	case status < 300 && x.session != nil && !a.token.IsZero():
+	case status < 300 && x.wanders:
+		x.p.cfg.Mounts.Refresh(d.Namespace, a.cluster.Home(), x.token.value)
+	case status < 300 && !a.token.IsZero():
 		x.p.cfg.Mounts.Refresh(d.Namespace, a.cluster.Home(), a.token.Reveal())
 	}
 }

@@ -88,9 +88,12 @@ func (x *exchange) try(plan routing.Plan) *failure {
 			without = s.cluster
 		}
 	}
-	if x.held != nil && x.lastErr == nil {
+	switch {
+	case x.held != nil && x.lastErr == nil:
 		x.answer(x.held)
 		return nil
+	case x.denied != nil:
+		return x.nobodys(plan)
 	}
 	return x.exhausted(plan)
 }
@@ -107,11 +110,14 @@ func (x *exchange) mayHold(c *health.Cluster) bool {
 	return x.held == nil && c.Role == health.RoleSecondary && x.limits.Pin == ""
 }
 
+// letGo closes the answers that were kept. Closing twice is fine.
 func (x *exchange) letGo() {
-	if x.held != nil {
-		x.held.close()
-		x.held = nil
+	for _, kept := range []*answer{x.held, x.denied} {
+		if kept != nil {
+			kept.close()
+		}
 	}
+	x.held, x.denied, x.strange = nil, nil, nil
 }
 
 // at tries one node, with repeats where Vault's answer asks for them. moveOn means
@@ -130,16 +136,16 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			return false, &failure{code: routing.NoHealthyCluster, text: errBodySpent.Error()}
 		}
 		a := x.send(c, address, token, last)
-		v := judge(a.out)
-		if v == confirm {
-			v = x.confirmed(a)
-		}
+		v := x.verdict(a)
 		x.p.cfg.Metrics.attempt(c.Name, v)
 		switch {
 		case x.again(v, a, &t):
 			a.close()
 		case v == absent && x.mayHold(c):
 			x.hold(a)
+			return true, nil
+		case v == foreign:
+			x.disown(a)
 			return true, nil
 		case v == next:
 			x.passedOver(a, address)
@@ -151,6 +157,18 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			x.answer(a)
 			return false, nil
 		}
+	}
+}
+
+// verdict judges an attempt by what is known of the token, too.
+func (x *exchange) verdict(a *answer) verdict {
+	switch v := judge(a.out); {
+	case x.isForeign(v, a):
+		return foreign
+	case v == confirm:
+		return x.confirmed(a)
+	default:
+		return v
 	}
 }
 
@@ -175,7 +193,7 @@ func (x *exchange) again(v verdict, a *answer, t *tries) bool {
 // came, or none. While there is another cluster to ask, a login may not take longer
 // than an answer may.
 func (x *exchange) tokenFor(c *health.Cluster, last bool) (tokencache.Token, error) {
-	if x.session == nil || (x.limits.Pin != "" && !x.session.Roams()) {
+	if x.session == nil || x.wanders || x.limits.Pin != "" && !x.session.Roams() {
 		return tokencache.Token{}, nil // who names a cluster says that the token is good there
 	}
 	limit := x.p.cfg.AnswerTimeout
@@ -248,6 +266,8 @@ func (x *exchange) exhausted(plan routing.Plan) *failure {
 		return &failure{code: sessionLost, text: tokencache.ErrSessionLost.Error()}
 	case x.limits.Pin != "" || plan.Cluster != "":
 		return &failure{code: routing.NoHealthyCluster, text: "the cluster asked for could not be reached: " + clusterNames(plan.Candidates)}
+	case x.wanders:
+		return tokenUnknown()
 	case plan.Class == routing.Primary:
 		return &failure{code: routing.NoPrimary, text: "the primary cluster could not be reached, nor a secondary that forwards to it", wait: true}
 	case x.limits.Home != "" && !x.limits.HomeFirst:

@@ -3,10 +3,8 @@ package proxy
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
-	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -73,6 +71,9 @@ func (x *exchange) authorise() *failure {
 	if x.decision.Special == routing.Login && x.wouldLendCertificate() {
 		return &failure{code: notLent, text: "a certificate login through this listener would use the proxy's own certificate, which it does not lend"}
 	}
+	if x.limits.Pin == allClusters {
+		return x.bindAll()
+	}
 	if x.limits.Pin != "" && x.decision.Class == routing.Operator {
 		return nil // the person names the cluster and brings a token of that cluster
 	}
@@ -85,10 +86,11 @@ func (x *exchange) authorise() *failure {
 		}
 	}
 	if x.decision.Special == routing.Login {
-		x.session = nil // a token beside the credentials means nothing, and binds nothing
+		x.session, x.wanders = nil, false // a token beside the credentials means nothing, and binds nothing
 		return nil
 	}
 	if x.limits.Pin != "" {
+		x.wanders = false // who names a cluster says that the token is good there
 		return nil
 	}
 	return x.bind()
@@ -107,25 +109,35 @@ func (x *exchange) wouldLendCertificate() bool {
 	return x.r.Header.Get("Authorization") == "" && !x.body.carriesCredential()
 }
 
-// learnMount asks Vault about a mount that is not known, with the session's rights,
-// before anything is guessed.
+// learnMount asks Vault about a mount that is not known, with the client's rights,
+// before anything is guessed. It costs a token none of its uses.
 func (x *exchange) learnMount() bool {
-	if x.session == nil || x.decision.Engine != "" {
+	if x.decision.Engine != "" || x.session == nil && !x.wanders {
 		return false
 	}
-	home := x.session.Home()
-	if x.session.Roams() {
-		nearest := x.p.cfg.Planner.Nearest(x.p.cfg.Health.Topology())
-		if len(nearest) == 0 {
-			return false
+	home, token, ok := x.asker()
+	if !ok {
+		return false
+	}
+	return x.p.cfg.Mounts.Learn(x.r.Context(), x.decision.Namespace, x.decision.Path, home, token)
+}
+
+// asker is the nearest home at which there is a token to ask with.
+func (x *exchange) asker() (home, token string, ok bool) {
+	if x.wanders {
+		homes := x.homes()
+		if len(homes) == 0 {
+			return "", "", false
 		}
-		home = nearest[0].Home()
+		return homes[0], x.token.value, true
 	}
-	token, err := x.session.Token(x.r.Context(), home)
-	if err != nil {
-		return false
+	nearest := x.p.cfg.Planner.Nearest(x.p.cfg.Health.Topology())
+	if len(nearest) == 0 {
+		return "", "", false
 	}
-	return x.p.cfg.Mounts.Learn(x.r.Context(), x.decision.Namespace, x.decision.Path, home, token.Reveal())
+	home = nearest[0].Home()
+	t, err := x.session.Token(x.r.Context(), home)
+	return home, t.Reveal(), err == nil
 }
 
 // findSession gives the request its session: the client's own token wins, then the
@@ -146,171 +158,47 @@ func (x *exchange) findSession() *failure {
 	case x.decision.Special == routing.Login && !x.decision.Guess:
 		return nil // logins are not authenticated
 	}
-	s, err := x.p.cfg.Tokens.Resolve(x.r.Context(), x.decision.Namespace, x.token.value, x.homes())
+	if s, ok := x.p.cfg.Tokens.Known(x.token.value); ok {
+		x.session, x.wanders = s, !s.Roams()
+		return nil
+	}
+	return x.findForeign()
+}
+
+// findForeign is about a token that was not seen before. Its home is found by the
+// request itself: a cluster that does not know the token says so and does nothing.
+// Only where the request can't be sent twice, or where more than the home has to be
+// known, is the token looked up, which costs it a use if it has a limit.
+func (x *exchange) findForeign() *failure {
+	tokens := x.p.cfg.Tokens
+	switch {
+	case tokens.Nowhere(x.decision.Namespace, x.token.value):
+		return nil
+	case !x.mustLookUp():
+		x.wanders = true
+		return nil
+	}
+	s, err := tokens.Resolve(x.r.Context(), x.decision.Namespace, x.token.value, x.homes())
 	switch {
 	case err == nil:
-		x.session = s
-	case errors.Is(err, tokencache.ErrNowhere), x.decision.Special == routing.Login:
+		x.session, x.wanders = s, !s.Roams()
+	case errors.Is(err, tokencache.ErrNowhere):
 	case errors.Is(err, tokencache.ErrUndecided):
-		return &failure{code: routing.OwnerUnavailable, text: "no cluster that answers knows this token, and not every cluster could be asked"}
+		return tokenUnknown()
 	default:
 		return &failure{code: clientGone, text: "the client went away"}
 	}
 	return nil
 }
 
-// homes are all homes that may be asked, nearest first.
-func (x *exchange) homes() []string {
-	var out []string
-	seen := make(map[string]bool)
-	for _, c := range x.p.cfg.Planner.Nearest(x.p.cfg.Health.Topology()) {
-		if home := c.Home(); !seen[home] {
-			seen[home] = true
-			out = append(out, home)
-		}
-	}
-	t := x.p.cfg.Health.Topology()
-	for i := range t.Clusters { // also those that are down: then the search is undecided
-		c := &t.Clusters[i]
-		if home := c.Home(); !seen[home] && c.Role != health.RoleDR && x.p.cfg.Planner.Allowed(c) {
-			seen[home] = true
-			out = append(out, home)
-		}
-	}
-	return out
+func tokenUnknown() *failure {
+	return &failure{code: routing.OwnerUnavailable, text: "no cluster that answers knows this token, and not every cluster could be asked", wait: true}
 }
 
-// bind works out which home the request is bound to.
-func (x *exchange) bind() *failure {
-	if x.session != nil && !x.session.Roams() {
-		x.limits.Home = x.standingHome() // nobody can log in for it elsewhere
-		return nil
-	}
-	if x.decision.Class != routing.Owner {
-		return nil
-	}
-	switch x.decision.Subject {
-	case routing.CallerToken:
-		x.bindCaller()
-		return nil
-	case routing.BodyToken:
-		return x.bindToken()
-	case routing.BodyLease:
-		return x.bindTo(tokencache.Lease, x.leaseID())
-	case routing.BodyAccessor:
-		return x.bindTo(tokencache.Accessor, x.fields.Accessor)
-	}
-	// A flow whose state lives on one cluster: it began at the nearest, so that is
-	// the best guess, and no other cluster is tried.
-	if homes := x.homes(); len(homes) > 0 {
-		x.limits.Home = homes[0]
-	}
-	return nil
-}
-
-// standingHome is the home of a token that cannot be had elsewhere: its own, or,
-// while that is lost, another on which the same token is known to be valid.
-func (x *exchange) standingHome() string {
-	t := x.p.cfg.Health.Topology()
-	own := x.session.Home()
-	if serves(t, own) {
-		return own
-	}
-	for _, home := range x.session.Homes() {
-		if serves(t, home) {
-			return home
-		}
-	}
-	return own
-}
-
-func serves(t *health.Topology, home string) bool {
-	return slices.ContainsFunc(t.Members(home), (*health.Cluster).Keeps)
-}
-
-// relocated looks elsewhere for a token whose home just turned out to be lost; true
-// means that the request can be tried again there. What belongs to the lost home
-// itself stays lost.
-func (x *exchange) relocated(f *failure) bool {
-	if x.moved || f.code != routing.OwnerUnavailable || x.session == nil || x.session.Roams() || x.decision.Class == routing.Owner {
-		return false
-	}
-	x.moved = true
-	home, err := x.p.cfg.Tokens.Elsewhere(x.r.Context(), x.decision.Namespace, x.session, x.homes())
-	for _, known := range x.session.Homes() {
-		if err != nil && known != x.session.Home() && serves(x.p.cfg.Health.Topology(), known) {
-			home, err = known, nil
-		}
-	}
-	x.limits.Home = home
-	return err == nil
-}
-
-// bindCaller: what the client's own token names. Looking at it or renewing it can
-// be done with the session's token anywhere; its cubbyhole and its revocation
-// belong to its home.
-func (x *exchange) bindCaller() {
-	if x.session == nil || x.session.Home() == "" {
-		return
-	}
-	x.limits.Home = x.session.Home()
-	x.limits.HomeFirst = x.decision.Special == routing.SelfLookup
-}
-
-func (x *exchange) bindToken() *failure {
-	if x.fields.Token == "" {
-		return nil
-	}
-	s, err := x.p.cfg.Tokens.Resolve(x.r.Context(), x.decision.Namespace, x.fields.Token, x.homes())
-	if errors.Is(err, tokencache.ErrUndecided) {
-		return ownerUnknown("token")
-	}
-	if err == nil {
-		x.limits.Home = s.Home()
-	}
-	return nil
-}
-
-func ownerUnknown(what string) *failure {
-	return &failure{code: routing.OwnerUnavailable, text: "the cluster that issued this " + what + " is not known, and not every cluster could be asked"}
-}
-
-// leaseID is the lease a request names: in the body, else at the end of the path.
-func (x *exchange) leaseID() string {
-	if x.fields.LeaseID != "" {
-		return x.fields.LeaseID
-	}
-	p := strings.TrimPrefix(x.decision.Path, "leases/")
-	_, id, _ := strings.Cut(p, "/")
-	return id
-}
-
-// bindTo binds to the home of a named thing, looking for it where it is not
-// remembered. A thing that no cluster knows is left to Vault's own answer.
-func (x *exchange) bindTo(kind tokencache.Kind, name string) *failure {
-	if name == "" {
-		return nil
-	}
-	home, ok := x.p.cfg.Tokens.HomeOf(name)
-	if !ok {
-		var err error
-		home, err = x.p.cfg.Tokens.FindHome(x.r.Context(), x.decision.Namespace, kind, x.session, name, x.homes())
-		if errors.Is(err, tokencache.ErrUndecided) {
-			return ownerUnknown(map[tokencache.Kind]string{tokencache.Lease: "lease", tokencache.Accessor: "accessor", tokencache.Wrapping: "wrapping token"}[kind])
-		}
-	}
-	x.limits.Home = home
-	return nil
-}
-
-// bindWrapping: the wrapping token is in the body, or is the token of the request
-// itself. It has one use, so it is never spent on finding out where it belongs.
-func (x *exchange) bindWrapping() *failure {
-	name := x.fields.Token
-	if name == "" {
-		name = x.token.value
-	} else if f := x.findSession(); f != nil {
-		return f
-	}
-	return x.bindTo(tokencache.Wrapping, name)
+// mustLookUp: batch tokens may be good everywhere, and have no limited uses; a
+// streamed body and a websocket go out once; and who names another token, a lease or an
+// accessor has to be somebody before that is looked for.
+func (x *exchange) mustLookUp() bool {
+	_, names := x.kind()
+	return tokencache.LooksLikeBatch(x.token.value) || !x.body.whole || websocket(x.r.Header) || names
 }

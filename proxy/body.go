@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 )
 
 // keepBody is the largest request body kept for a repeat; a larger one is sent once.
@@ -85,12 +86,16 @@ func claimsIdempotency(h http.Header) bool {
 	return h.Get("Idempotency-Key") != "" || h.Get("X-Idempotency-Key") != ""
 }
 
-// fields reads the few members of a small JSON body that routing depends on. It
-// never changes the body.
+// fields reads the few members of a small JSON body, or form, that routing depends on.
+// It never changes the body.
 func (b *body) fields() bodyFields {
 	var f bodyFields
-	if b.whole {
-		_ = json.Unmarshal(b.kept, &f) // what is not JSON has no fields
+	if !b.whole || len(b.kept) == 0 {
+		return f
+	}
+	if json.Unmarshal(b.kept, &f) != nil { // what is neither JSON nor a form has no fields
+		form, _ := url.ParseQuery(string(b.kept))
+		f.State, f.Code = form.Get("state"), form.Get("code")
 	}
 	return f
 }
@@ -110,10 +115,17 @@ func (b *body) carriesCredential() bool {
 }
 
 type bodyFields struct {
-	Token    string   `json:"token"`
-	Accessor string   `json:"accessor"`
-	LeaseID  string   `json:"lease_id"`
-	Local    flexBool `json:"local"`
+	Token      string   `json:"token"`
+	Accessor   string   `json:"accessor"`
+	LeaseID    string   `json:"lease_id"`
+	Local      flexBool `json:"local"`
+	Serial     string   `json:"serial_number"`
+	OTP        string   `json:"otp"`
+	MFARequest string   `json:"mfa_request_id"`
+	State      string   `json:"state"`     // of an OIDC login
+	Code       string   `json:"code"`      // of Vault's OIDC provider
+	Protected  string   `json:"protected"` // of a JWS (ACME), with Payload
+	Payload    string   `json:"payload"`
 }
 
 // flexBool takes what Vault takes for a boolean: true, "true", 1.

@@ -25,13 +25,14 @@ const (
 	missingHeader  = routing.Code("missing-request-header")
 	sessionLost    = routing.Code("session-lost")
 	notLent        = routing.Code("identity-not-lent")
+	partlyDone     = routing.Code("partly-done")
 	clientGone     = routing.Code("client-gone") // only counted; nobody is there to read it
 )
 
 // statusOf is the HTTP status of each code, as the contract lists them.
 func statusOf(code routing.Code) int {
 	switch code {
-	case outcomeUnknown:
+	case outcomeUnknown, partlyDone:
 		return http.StatusBadGateway
 	case deadline:
 		return http.StatusGatewayTimeout

@@ -58,5 +58,5 @@ func (m *Metrics) lastResort() { m.lastResorts.Inc() }
 
 // String is the verdict's name in metrics.
 func (v verdict) String() string {
-	return [...]string{"done", "next", "relogin", "confirm", "lagging", "absent", "unknown"}[v]
+	return [...]string{"done", "next", "relogin", "confirm", "lagging", "absent", "foreign", "unknown"}[v]
 }

@@ -56,7 +56,9 @@ type Config struct {
 	// ShowsCertificate is true when connections to Vault carry a client certificate,
 	// which auth/cert would take for that of whoever logs in.
 	ShowsCertificate bool
-	Metrics          *Metrics
+	// NoReplay names the auth methods whose logins are not repeated elsewhere.
+	NoReplay []string
+	Metrics  *Metrics
 	// Failover is told when a request began at one cluster and was answered by
 	// another; may be nil. It must not block.
 	Failover func(from, to, reason string)
@@ -138,11 +140,14 @@ type exchange struct {
 	session  *tokencache.Session // nil: no token, or one known nowhere
 	limits   routing.Constraint
 
-	moved    bool // a token of a lost home was looked for elsewhere
+	wanders  bool // the token is the client's own, and its home is not certain
 	attempts int
-	from     string  // cluster of the first attempt
-	lastErr  error   // why the last candidate was passed over
-	held     *answer // of a cluster where nothing is mounted, until the primary was asked
+	from     string   // cluster of the first attempt
+	lastErr  error    // why the last candidate was passed over
+	held     *answer  // of a cluster where nothing is mounted, until the primary was asked
+	denied   *answer  // of the first cluster that did not know the token
+	all      bool     // goes to every home
+	strange  []string // homes that did not know the token
 }
 
 // serve is the life of a request.
@@ -166,13 +171,13 @@ func (x *exchange) serve() {
 
 // carry plans and tries until there is an answer, or nothing is left to wait for.
 func (x *exchange) carry() *failure {
+	if x.all {
+		return x.everywhere()
+	}
 	giveUp := x.began.Add(x.p.cfg.PrimaryWait)
 	for {
 		changed := x.p.cfg.Health.Changed()
 		f := x.once()
-		if f != nil && x.relocated(f) {
-			continue
-		}
 		if f == nil || !f.wait || x.decision.Class != routing.Primary || !time.Now().Before(giveUp) {
 			return f
 		}

@@ -15,6 +15,7 @@ const (
 	confirm                // token or policy? one lookup-self tells
 	lagging                // the cluster has not replicated far enough yet: wait a little
 	absent                 // nothing is mounted there: it may be at the primary (paths filter, local mount)
+	foreign                // the token is not known there: it may be on another cluster
 	unknown                // sent, and no answer: must not be sent again
 )
 

@@ -168,6 +168,10 @@ func special(d *Decision) Special {
 	switch {
 	case strings.HasPrefix(d.Engine, "auth/") && d.Engine != "auth/token" && (d.Path == "login" || strings.HasPrefix(d.Path, "login/")):
 		return Login
+	case d.Effect == Once && strings.Contains(d.Path, "revoke") && (d.Subject == BodyToken || d.Subject == BodyLease || d.Subject == BodyAccessor):
+		return Revoke
+	case d.Engine == "sys" && isRevokePrefix(strings.TrimPrefix(d.Path, "leases/")):
+		return RevokePrefix
 	case d.Engine != "auth/token":
 		return Plain
 	case d.Path == "revoke-self":
@@ -176,6 +180,10 @@ func special(d *Decision) Special {
 		return SelfLookup
 	}
 	return Plain
+}
+
+func isRevokePrefix(p string) bool {
+	return strings.HasPrefix(p, "revoke-prefix/") || strings.HasPrefix(p, "revoke-force/")
 }
 
 // system mends what the rows of sys cannot say: mount edits depend on the body,

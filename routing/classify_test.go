@@ -65,9 +65,9 @@ func TestClassify(t *testing.T) {
 		{"the root namespace by name", Request{Method: "GET", Path: "/v1/database/a", Namespace: "root"},
 			Decision{Class: Nearest, Effect: Repeatable, Verb: Read, Mount: "database/", Engine: "kv-v1", Path: "a"}},
 		{"sys of a namespace", Request{Method: "POST", Path: "/v1/team/sys/leases/revoke"},
-			Decision{Class: Owner, Subject: BodyLease, Verb: Update, Namespace: "team/", Mount: "sys/", Engine: "sys", Path: "leases/revoke"}},
+			Decision{Class: Owner, Subject: BodyLease, Verb: Update, Namespace: "team/", Mount: "sys/", Engine: "sys", Path: "leases/revoke", Special: Revoke}},
 		{"an unknown namespace still has a sys", Request{Method: "POST", Path: "/v1/sys/leases/revoke", Namespace: "new"},
-			Decision{Class: Owner, Subject: BodyLease, Verb: Update, Namespace: "new/", Mount: "sys/", Engine: "sys", Path: "leases/revoke"}},
+			Decision{Class: Owner, Subject: BodyLease, Verb: Update, Namespace: "new/", Mount: "sys/", Engine: "sys", Path: "leases/revoke", Special: Revoke}},
 
 		{"list by query", Request{Method: "GET", Path: "/v1/secret/metadata/", RawQuery: "list=T"},
 			Decision{Class: Nearest, Effect: Repeatable, Verb: List, Mount: "secret/", Engine: "kv-v2", Path: "metadata/"}},
@@ -104,7 +104,7 @@ func TestClassify(t *testing.T) {
 			Decision{Class: Nearest, Effect: Repeatable, Verb: Read, Mount: "secret/", Engine: "kv-v2", Path: "data/a%2Fb"}},
 
 		{"a namespace nobody told of still has a sys", Request{Method: "POST", Path: "/v1/new/deep/sys/leases/revoke"},
-			Decision{Class: Owner, Subject: BodyLease, Verb: Update, Namespace: "new/deep/", Mount: "sys/", Engine: "sys", Path: "leases/revoke", Guess: true}},
+			Decision{Class: Owner, Subject: BodyLease, Verb: Update, Namespace: "new/deep/", Mount: "sys/", Engine: "sys", Path: "leases/revoke", Guess: true, Special: Revoke}},
 		{"below a namespace that is known, too", Request{Method: "PUT", Path: "/v1/new/sys/seal", Namespace: "team"},
 			Decision{Class: Operator, Verb: Update, Namespace: "team/new/", Mount: "sys/", Engine: "sys", Path: "seal", Guess: true}},
 		{"what sys does not have is no sys", Request{Method: "PUT", Path: "/v1/new/sys/diagram"},
@@ -138,7 +138,7 @@ func TestClassify(t *testing.T) {
 		{"a login", Request{Method: "POST", Path: "/v1/auth/userpass/login/me"},
 			Decision{Class: Nearest, Effect: Repeatable, Verb: Update, Mount: "auth/userpass/", Engine: "auth/userpass", Path: "login/me", Learns: true, Special: Login}},
 		{"the end of an OIDC login belongs to its beginning", Request{Method: "GET", Path: "/v1/auth/corp/oidc/callback"},
-			Decision{Class: Owner, Subject: UnknownToBeKept, Verb: Read, Mount: "auth/corp/", Engine: "auth/oidc", Path: "oidc/callback", Learns: true}},
+			Decision{Class: Owner, Subject: OIDCState, Verb: Read, Mount: "auth/corp/", Engine: "auth/oidc", Path: "oidc/callback", Learns: true}},
 		{"a token called login is no login", Request{Method: "POST", Path: "/v1/auth/token/roles/login"},
 			Decision{Class: Primary, Verb: Update, Mount: "auth/token/", Engine: "auth/token", Path: "roles/login"}},
 		{"looking at oneself", Request{Method: "GET", Path: "/v1/auth/token/lookup-self"},
@@ -146,7 +146,7 @@ func TestClassify(t *testing.T) {
 		{"revoking oneself", Request{Method: "POST", Path: "/v1/auth/token/revoke-self"},
 			Decision{Class: Owner, Subject: CallerToken, Verb: Update, Mount: "auth/token/", Engine: "auth/token", Path: "revoke-self", Special: RevokeSelf}},
 		{"a lease in the path", Request{Method: "PUT", Path: "/v1/sys/revoke/kv/creds/app/abc"},
-			Decision{Class: Owner, Subject: BodyLease, Verb: Update, Mount: "sys/", Engine: "sys", Path: "revoke/kv/creds/app/abc"}},
+			Decision{Class: Owner, Subject: BodyLease, Verb: Update, Mount: "sys/", Engine: "sys", Path: "revoke/kv/creds/app/abc", Special: Revoke}},
 		{"wrapping makes any answer worth remembering", Request{Method: "GET", Path: "/v1/secret/data/a", Wrap: true},
 			Decision{Class: Nearest, Effect: Repeatable, Verb: Read, Mount: "secret/", Engine: "kv-v2", Path: "data/a", Learns: true}},
 

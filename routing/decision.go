@@ -24,7 +24,8 @@ const (
 // Subject says which thing's home an owner request has to go to.
 type Subject uint8
 
-// The subjects.
+// The subjects. What is in the body may also be in a form or in the query, as the
+// operation has it.
 const (
 	NoSubject       Subject = iota
 	CallerToken             // the token that the request carries
@@ -32,7 +33,14 @@ const (
 	BodyAccessor            // the accessor in the body's "accessor"
 	BodyLease               // the lease in the body's "lease_id", or at the end of the path
 	WrappingToken           // the wrapping token in the body's "token", else the one the request carries
-	UnknownToBeKept         // state on one cluster that only its maker knows (OIDC, MFA)
+	Serial                  // a certificate, by "serial_number" or in the path
+	OneTimePassword         // the password in the body's "otp"
+	MFARequest              // a login that waits for its second factor, by "mfa_request_id"
+	OIDCState               // an OIDC login on its way, by its "state"
+	OIDCCode                // an authorization code of Vault's OIDC provider, by "code"
+	ACMEAccount             // the ACME account, or the EAB key, that signed the body
+	EABKey                  // the EAB key at the end of the path
+	Flow                    // state on one cluster that has no name in the request
 )
 
 // Special marks the few operations of which the exchange has to know more than the
@@ -41,11 +49,13 @@ type Special uint8
 
 // The special operations.
 const (
-	Plain      Special = iota
-	Login              // its answer is a new client token
-	RevokeSelf         // ends the session of the calling token
-	SelfLookup         // its answer names the calling token
-	MountsEdit         // changes the mount table
+	Plain        Special = iota
+	Login                // its answer is a new client token
+	RevokeSelf           // ends the session of the calling token
+	Revoke               // ends the token or lease that it names, and says so where it knows neither
+	SelfLookup           // its answer names the calling token
+	RevokePrefix         // ends all leases below a prefix, on the one cluster that gets it
+	MountsEdit           // changes the mount table
 )
 
 // Decision is what routing makes of one request. It is a plain value; Reason and

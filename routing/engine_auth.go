@@ -67,14 +67,14 @@ func authAWS() []row {
 }
 
 // authJWT: an OIDC login begins with auth_url, goes through the browser, and ends
-// with callback or poll.
+// with callback, or with poll (OpenBao).
 func authJWT() []row {
 	const state = "the state lives in the memory of one cluster"
 	return append(method("config", "role/*"),
 		row{path: "ui", verbs: Read, class: Nearest, effect: Repeatable, why: query},
-		row{path: "oidc/auth_url", verbs: Update, class: Nearest, why: "puts a state in the memory of the cluster that answers"},
-		row{path: "oidc/callback", verbs: Read | Update, class: Owner, subject: UnknownToBeKept, learns: true, why: state},
-		row{path: "oidc/poll", verbs: Update, class: Owner, subject: UnknownToBeKept, learns: true, why: state},
+		row{path: "oidc/auth_url", verbs: Update, class: Nearest, learns: true, why: "puts a state in the memory of the cluster that answers"},
+		row{path: "oidc/callback", verbs: Read | Update, class: Owner, subject: OIDCState, learns: true, why: state},
+		row{path: "oidc/poll", verbs: Update, class: Owner, subject: OIDCState, learns: true, why: state},
 	)
 }
 
@@ -87,6 +87,6 @@ func authKerberos() []row {
 
 func authOkta() []row {
 	return append(method("config", "groups/*", "users/*"),
-		row{path: "verify/+", verbs: Read, class: Owner, subject: UnknownToBeKept, why: "the answer waits in the memory of the node that runs the login"},
+		row{path: "verify/+", verbs: Read, class: Owner, subject: Flow, why: "the answer waits in the memory of the node that runs the login"},
 	)
 }

@@ -17,7 +17,8 @@ func authorities() []row {
 		),
 		each(row{verbs: Update, class: Primary, why: replicatedWrite}, "issuer/+/revoke", "bundle"),
 		each(row{verbs: reads, class: Nearest, effect: Repeatable, why: replicatedRead}, "issuer/+/json", "issuer/+/der", "issuer/+/pem", "issuer/+/unified-crl/*"),
-		each(row{verbs: reads, class: Nearest, effect: Repeatable, why: cluster}, "cert/*", "certs/*", "crl/*", "issuer/+/crl/*", "tidy-status", "eab/*"),
+		each(row{verbs: Read, class: Nearest, effect: Repeatable, subject: Serial, why: cluster}, "cert/+", "cert/+/raw", "cert/+/raw/pem"),
+		each(row{verbs: reads, class: Nearest, effect: Repeatable, why: cluster}, "cert/crl", "cert/delta-crl", "cert/*", "certs/*", "crl/*", "issuer/+/crl/*", "tidy-status", "eab/*"),
 	)
 }
 
@@ -29,25 +30,25 @@ func certificates() []row {
 		{path: "issue/+", verbs: Update, class: Nearest, learns: true, why: issues},
 		{path: "sign/+", verbs: Update, class: Nearest, learns: true, why: issues},
 		{path: "sign-verbatim/*", verbs: Update, class: Nearest, learns: true, why: issues},
-		{path: "root/sign-intermediate", verbs: Update, class: Nearest, why: issues},
-		{path: "root/sign-self-issued", verbs: Update, class: Nearest, why: issues},
+		{path: "root/sign-intermediate", verbs: Update, class: Nearest, learns: true, why: issues},
+		{path: "root/sign-self-issued", verbs: Update, class: Nearest, learns: true, why: issues},
 		{path: "issuer/+/issue/+", verbs: Update, class: Nearest, learns: true, why: issues},
 		{path: "issuer/+/sign/+", verbs: Update, class: Nearest, learns: true, why: issues},
 		{path: "issuer/+/sign-verbatim/*", verbs: Update, class: Nearest, learns: true, why: issues},
-		{path: "issuer/+/sign-intermediate", verbs: Update, class: Nearest, why: issues},
-		{path: "issuer/+/sign-self-issued", verbs: Update, class: Nearest, why: issues},
+		{path: "issuer/+/sign-intermediate", verbs: Update, class: Nearest, learns: true, why: issues},
+		{path: "issuer/+/sign-self-issued", verbs: Update, class: Nearest, learns: true, why: issues},
 		{path: "issuer/+/sign-revocation-list", verbs: Update, class: Nearest, effect: Repeatable, why: pure},
 		{path: "issuer/+/resign-crls", verbs: Update, class: Nearest, effect: Repeatable, why: pure},
 		{path: "ocsp/*", verbs: Update | reads, class: Nearest, effect: Repeatable, why: "a query"},
 		{path: "unified-ocsp/*", verbs: Update | reads, class: Nearest, effect: Repeatable, why: "a query"},
-		{path: "revoke", verbs: Update, class: Nearest, why: local},
-		{path: "revoke-with-key", verbs: Update, class: Nearest, why: local},
+		{path: "revoke", verbs: Update, class: Nearest, subject: Serial, why: local},
+		{path: "revoke-with-key", verbs: Update, class: Nearest, subject: Serial, why: local},
 		{path: "tidy", verbs: Update, class: Nearest, why: local},
 		{path: "tidy-cancel", verbs: Update, class: Nearest, why: local},
 		{path: "config/cluster", verbs: writes, class: Nearest, why: "a setting of each cluster of its own"},
 		{path: "crl/rotate", verbs: Read, class: Nearest, effect: Repeatable, why: local},
 		{path: "crl/rotate-delta", verbs: Read, class: Nearest, effect: Repeatable, why: local},
-		{path: "eab/+", verbs: Delete, class: Owner, subject: UnknownToBeKept, why: "an EAB key lives on the cluster that made it"},
+		{path: "eab/+", verbs: Delete, class: Owner, subject: EABKey, why: "an EAB key lives on the cluster that made it"},
 	}
 }
 
@@ -63,9 +64,9 @@ func acme() []row {
 		rows = append(rows,
 			row{path: directory + "directory", verbs: Read, class: Nearest, effect: Repeatable, why: start},
 			row{path: directory + "new-nonce", verbs: Read | Header, class: Nearest, effect: Repeatable, why: start},
-			row{path: directory + "new-account", verbs: Update, class: Nearest, why: "an ACME account is " + local},
-			row{path: directory + "new-eab", verbs: Update, class: Nearest, why: "an EAB key is " + local},
-			row{path: directory + "*", verbs: Update, class: Owner, subject: UnknownToBeKept, why: "ACME state lives on one cluster"},
+			row{path: directory + "new-account", verbs: Update, class: Nearest, subject: ACMEAccount, learns: true, why: "an ACME account is " + local},
+			row{path: directory + "new-eab", verbs: Update, class: Nearest, learns: true, why: "an EAB key is " + local},
+			row{path: directory + "*", verbs: Update, class: Owner, subject: ACMEAccount, why: "ACME state lives on one cluster"},
 		)
 	}
 	return rows

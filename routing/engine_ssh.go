@@ -12,7 +12,7 @@ func ssh() []row {
 			{path: "issue/+", verbs: Update, class: Nearest, effect: Repeatable, why: signs},
 			{path: "lookup", verbs: Update, class: Nearest, effect: Repeatable, why: query},
 			{path: "public_key", verbs: Read, class: Nearest, effect: Repeatable, why: query},
-			{path: "verify", verbs: Update, class: Owner, subject: UnknownToBeKept, why: "a one-time password is known only to the cluster that made it"},
+			{path: "verify", verbs: Update, class: Owner, subject: OneTimePassword, why: "a one-time password is known only to the cluster that made it"},
 		},
 	)
 }

@@ -38,8 +38,8 @@ func sysOwner() []row {
 		{path: "wrapping/rewrap", verbs: Update, class: Owner, subject: WrappingToken, learns: true, why: wrap},
 		{path: "capabilities", verbs: Update, class: Owner, subject: BodyToken, effect: Repeatable, why: token},
 		{path: "capabilities-accessor", verbs: Update, class: Owner, subject: BodyAccessor, effect: Repeatable, why: token},
-		{path: "mfa/validate", verbs: Update, class: Owner, subject: UnknownToBeKept, learns: true, why: "a pending login lives in the memory of one cluster"},
-		{path: "control-group/*", verbs: Update, class: Owner, subject: UnknownToBeKept, why: "a control group request lives on one cluster"},
+		{path: "mfa/validate", verbs: Update, class: Owner, subject: MFARequest, learns: true, why: "a pending login lives in the memory of one cluster"},
+		{path: "control-group/*", verbs: Update, class: Owner, subject: BodyAccessor, why: "a control group request lives on one cluster"},
 	}
 }
 

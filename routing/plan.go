@@ -58,6 +58,8 @@ type Plan struct {
 	// LastResort is true when no cluster looked usable and all are tried anyway:
 	// the checks may be what is broken.
 	LastResort bool
+	// Unasked is true when one of Constraint.Homes has no cluster that can be asked.
+	Unasked bool
 }
 
 // Constraint is what the exchange knows beyond the request: where its token or
@@ -67,6 +69,9 @@ type Constraint struct {
 	Home string // the home that the token or subject is bound to; empty: none
 	// HomeFirst makes Home the first choice instead of the only one.
 	HomeFirst bool
+	// Homes are all homes on which the token may be valid, the likeliest first; empty:
+	// that is known, or does not matter.
+	Homes []string
 }
 
 // Planner makes plans. What depends on the topology alone is worked out once per
@@ -103,6 +108,8 @@ func (p *Planner) Plan(t *health.Topology, d Decision, c Constraint) (Plan, erro
 		return plan, &Refusal{Code: OperatorRequest, Text: "this request acts on one cluster or node; name it with the header X-Vrproxy-Cluster (one of: " + strings.Join(names(t), ", ") + ")"}
 	case c.Home != "" && !c.HomeFirst && !d.StatusRead: // a status read needs no token
 		return p.home(t, plan, c.Home)
+	case len(c.Homes) > 0 && !d.StatusRead:
+		return p.homes(t, plan, c.Homes)
 	}
 	o := p.orders(t)
 	if d.Class == Primary {
@@ -168,6 +175,20 @@ func (p *Planner) home(t *health.Topology, plan Plan, home string) (Plan, error)
 	}
 	if len(plan.Candidates) == 0 {
 		return plan, &Refusal{Code: OwnerUnavailable, Text: fmt.Sprintf("only cluster %s holds the token, lease or flow that this request needs, and it cannot be reached", home), Wait: true}
+	}
+	return plan, nil
+}
+
+// homes goes through all homes on which a token may be valid. What the request does is
+// of no matter: the home forwards what it can't do itself.
+func (p *Planner) homes(t *health.Topology, plan Plan, homes []string) (Plan, error) {
+	for _, home := range homes {
+		one, err := p.home(t, Plan{}, home)
+		plan.Candidates = append(plan.Candidates, one.Candidates...)
+		plan.Unasked = plan.Unasked || err != nil
+	}
+	if len(plan.Candidates) == 0 {
+		return plan, &Refusal{Code: OwnerUnavailable, Text: "no cluster on which this token may be valid can be reached", Wait: true}
 	}
 	return plan, nil
 }

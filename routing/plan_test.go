@@ -88,6 +88,7 @@ func TestPlan(t *testing.T) {
 		limits   Constraint
 		want     string
 		last     bool
+		unasked  bool
 		refused  Code
 		text     string // part of the refusal
 	}{
@@ -131,6 +132,9 @@ func TestPlan(t *testing.T) {
 		{name: "the promoted DR copy is", topology: world(promoted), decision: owner, limits: Constraint{Home: "us"}, want: "us-dr"},
 		{name: "the promoted DR copy takes writes", topology: world(promoted), decision: write, want: "us-dr eu-2* eu-1* ap*"},
 		{name: "a bound token's writes go home too", topology: world(), decision: write, limits: Constraint{Home: "ap"}, want: "ap"},
+		{name: "a token that may be valid anywhere", topology: world(), decision: write, limits: Constraint{Homes: []string{"ap", "eu-2", "us"}}, want: "ap eu-2 us"},
+		{name: "a home that can't be asked", topology: world(state("ap", health.StateDown)), decision: read, limits: Constraint{Homes: []string{"ap", "us"}}, want: "us", unasked: true},
+		{name: "no home that can be asked", topology: world(everywhere(health.StateDrained), state("ap", health.StateDown)), decision: read, limits: Constraint{Homes: []string{"ap"}}, refused: OwnerUnavailable},
 		{name: "an owner nobody knows: the nearest", topology: world(), decision: owner, want: "eu-2 eu-1 us ap"},
 		{name: "home first", topology: world(), decision: owner, limits: Constraint{Home: "ap", HomeFirst: true}, want: "ap eu-2 eu-1 us"},
 		{name: "home first, when the home is down", topology: world(state("ap", health.StateDown)), decision: owner, limits: Constraint{Home: "ap", HomeFirst: true}, want: "eu-2 eu-1 us"},
@@ -158,6 +162,9 @@ func TestPlan(t *testing.T) {
 			}
 			if got := order(plan); got != c.want || plan.LastResort != c.last {
 				t.Errorf("plan %q (last resort %v), want %q (%v)", got, plan.LastResort, c.want, c.last)
+			}
+			if plan.Unasked != c.unasked {
+				t.Errorf("unasked %v", plan.Unasked)
 			}
 			if plan.Decision != c.decision {
 				t.Errorf("the plan forgot the decision: %+v", plan.Decision)

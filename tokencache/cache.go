@@ -54,6 +54,8 @@ type Config struct {
 	// OnLogin is told every login the proxy made: the home, and "ok", "refused" or
 	// "failed"; may be nil.
 	OnLogin func(home, outcome string)
+	// OnEvict is told when a session that was alive is pushed out by Max; may be nil.
+	OnEvict func()
 	Logger  *zap.Logger
 }
 
@@ -69,6 +71,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnLogin == nil {
 		c.OnLogin = func(string, string) {}
+	}
+	if c.OnEvict == nil {
+		c.OnEvict = func() {}
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -95,14 +100,15 @@ type Cache struct {
 	hashKey  []byte
 	identity *Session // nil without Config.Identity
 
-	sessions *lru.Cache[key, *Session]  // by the token the client holds; logins seen here
-	foreign  *lru.Cache[key, *Session]  // the same for tokens not issued through this proxy
-	homes    *lru.Cache[key, string]    // lease ids, wrapping tokens, accessors
-	leases   *lru.Cache[key, string]    // lease ids alone, for counting
-	unknown  *lru.Cache[key, time.Time] // tokens known nowhere
-	lookups  singleflight.Group         // one search per token
-	warm     chan *Session              // sessions waiting to be prewarmed
-	doomed   struct {
+	sessions  *lru.Cache[key, *Session]  // by the token the client holds; logins seen here
+	foreign   *lru.Cache[key, *Session]  // the same for tokens not issued through this proxy
+	homes     *lru.Cache[key, string]    // lease ids, wrapping tokens, accessors, and what else has a name
+	accessors *lru.Cache[key, key]       // of client tokens
+	leases    *lru.Cache[key, string]    // lease ids alone, for counting
+	unknown   *lru.Cache[key, time.Time] // tokens known nowhere
+	lookups   singleflight.Group         // one search per token
+	warm      chan *Session              // sessions waiting to be prewarmed
+	doomed    struct {
 		sync.Mutex
 		list []doomed // tokens to be revoked
 	}
@@ -122,12 +128,13 @@ func New(cfg Config) (*Cache, error) {
 	if _, err := rand.Read(c.hashKey); err != nil {
 		return nil, fmt.Errorf("making the session key: %w", err)
 	}
-	var errs [5]error
-	c.sessions, errs[0] = lru.NewWithEvict(c.cfg.Max, func(_ key, s *Session) { s.end() })
+	var errs [6]error
+	c.sessions, errs[0] = lru.NewWithEvict(c.cfg.Max, c.evicted)
 	c.foreign, errs[1] = lru.New[key, *Session](c.cfg.Max)
 	c.homes, errs[2] = lru.New[key, string](maxHomes)
 	c.leases, errs[3] = lru.New[key, string](maxHomes)
 	c.unknown, errs[4] = lru.New[key, time.Time](maxUnknown)
+	c.accessors, errs[5] = lru.New[key, key](2 * c.cfg.Max)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("making the session cache: %w", err)
 	}
@@ -253,9 +260,17 @@ func (c *Cache) drop(s *Session) {
 	if s == c.identity {
 		return
 	}
-	c.sessions.Remove(s.key) // ends it
-	c.foreign.Remove(s.key)
 	s.end()
+	c.sessions.Remove(s.key)
+	c.foreign.Remove(s.key)
+}
+
+// evicted is told of every session that leaves the cache. One that is alive was pushed
+// out by others: the cache is too small.
+func (c *Cache) evicted(_ key, s *Session) {
+	if s.end() {
+		c.cfg.OnEvict()
+	}
 }
 
 // End ends the session of a client token, after its revocation. Unknown tokens are
@@ -263,6 +278,15 @@ func (c *Cache) drop(s *Session) {
 func (c *Cache) End(token string) {
 	if s, ok := c.lookup(c.keyOf(token)); ok {
 		c.drop(s)
+	}
+}
+
+// EndAccessor ends the session of a client token by the token's accessor.
+func (c *Cache) EndAccessor(accessor string) {
+	if k, ok := c.accessors.Get(c.keyOf(accessor)); ok {
+		if s, ok := c.lookup(k); ok {
+			c.drop(s)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -70,6 +72,7 @@ func (c *Cache) remember(home string, auth *api.SecretAuth, creds credentials) *
 	}
 	if auth.Accessor != "" {
 		c.NoteHome(home, auth.Accessor)
+		c.accessors.Add(c.keyOf(auth.Accessor), s.key)
 	}
 	return s
 }
@@ -92,24 +95,53 @@ func (c *Cache) lookup(k key) (*Session, bool) {
 	return s, ok
 }
 
+// LooksLikeBatch tells a batch token by its form. It is a hint: the form of tokens is
+// Vault's own matter.
+func LooksLikeBatch(token string) bool {
+	return strings.HasPrefix(token, "hvb.") || strings.HasPrefix(token, "b.")
+}
+
+// Known gives the session of a client token that was seen before.
+func (c *Cache) Known(token string) (*Session, bool) { return c.lookup(c.keyOf(token)) }
+
+// Settle remembers the home of a token that was not issued through this proxy, after
+// that cluster served a request with it.
+func (c *Cache) Settle(home, token string) {
+	s := c.remember(home, &api.SecretAuth{ClientToken: token}, nil)
+	c.foreign.Add(s.key, s)
+}
+
+// Nowhere reports whether a token was known to no cluster a moment ago. That is a
+// matter of the namespace: a token is not known above its own.
+func (c *Cache) Nowhere(namespace, token string) bool {
+	until, ok := c.unknown.Get(c.keyOf(namespace + "\x00" + token))
+	return ok && time.Now().Before(until)
+}
+
+// Disown remembers for a while that no cluster knows a token, and forgets where it was
+// known before.
+func (c *Cache) Disown(namespace, token string) {
+	c.foreign.Remove(c.keyOf(token))
+	c.unknown.Add(c.keyOf(namespace+"\x00"+token), time.Now().Add(unknownFor))
+}
+
 // Resolve finds the session of a client token. A token not issued through this
 // proxy is looked for with one lookup-self per home, in the given order, and what
-// was found is remembered. It is asked for in the namespace of the request, because a
-// token is not known above its own. The errors are ErrNowhere, ErrUndecided or the
-// context's.
+// was found is remembered. A lookup costs a token one of its uses, if they are limited.
+// It is asked for in the namespace of the request, because a token is not known above
+// its own. The errors are ErrNowhere, ErrUndecided or the context's.
 func (c *Cache) Resolve(ctx context.Context, namespace, token string, homes []string) (*Session, error) {
-	k := c.keyOf(token)
-	if s, ok := c.lookup(k); ok {
+	if s, ok := c.Known(token); ok {
 		return s, nil
 	}
-	miss := c.keyOf(namespace + "\x00" + token)
-	if until, ok := c.unknown.Get(miss); ok && time.Now().Before(until) {
+	if c.Nowhere(namespace, token) {
 		return nil, ErrNowhere
 	}
+	miss := c.keyOf(namespace + "\x00" + token)
 	done := c.lookups.DoChan(string(miss[:]), func() (any, error) {
 		s, err := c.search(context.WithoutCancel(ctx), namespace, NewToken(token), homes)
 		if errors.Is(err, ErrNowhere) {
-			c.unknown.Add(miss, time.Now().Add(unknownFor))
+			c.Disown(namespace, token)
 		}
 		return s, err
 	})
@@ -140,32 +172,6 @@ func (c *Cache) search(ctx context.Context, namespace string, token Token, homes
 		return nil, ErrUndecided
 	}
 	return nil, ErrNowhere
-}
-
-// Elsewhere looks for a foreign token on further homes, when its own is lost: a
-// root token of the same value, or a token that moved with a promotion the proxy
-// does not know of. What is found is remembered with the session; what is not,
-// for a while.
-func (c *Cache) Elsewhere(ctx context.Context, namespace string, s *Session, homes []string) (string, error) {
-	k := c.keyOf("elsewhere " + namespace + "\x00" + s.client.Reveal())
-	if until, ok := c.unknown.Get(k); ok && time.Now().Before(until) {
-		return "", ErrNowhere
-	}
-	for _, home := range homes {
-		if home == s.home {
-			continue
-		}
-		auth, err := c.lookupSelf(ctx, namespace, home, s.client)
-		if err != nil {
-			continue
-		}
-		s.mu.Lock()
-		s.tokens[home] = held{token: s.client, accessor: auth.Accessor, ttl: time.Duration(auth.LeaseDuration) * time.Second, since: time.Now()}
-		s.mu.Unlock()
-		return home, nil
-	}
-	c.unknown.Add(k, time.Now().Add(unknownFor))
-	return "", ErrNowhere
 }
 
 // knowsNot reports whether the answer means "no such token here". A cluster of the
@@ -227,32 +233,42 @@ func (c *Cache) Valid(ctx context.Context, namespace, home string, token Token) 
 	return false, fmt.Errorf("looking up a token: %s", describe(err))
 }
 
-// Kind says what FindHome looks for.
+// Kind says how a thing can be looked for.
 type Kind uint8
 
-// The kinds of names with a home.
+// The kinds of things that can be looked for without changing anything.
 const (
 	Lease Kind = iota
 	Accessor
-	Wrapping
+	Wrapping    // a wrapping token, which has one use
+	Other       // another token than that of the request; the lookup costs it none of its uses
+	Certificate // of a PKI mount
 )
 
-// FindHome finds the home of a lease, accessor or wrapping token that was not seen
-// before, with a lookup that changes nothing, asked with the session's token on
-// each home. The errors are ErrNowhere, ErrUndecided or the context's.
-func (c *Cache) FindHome(ctx context.Context, namespace string, kind Kind, s *Session, name string, homes []string) (string, error) {
+// Thing is something with a home. It prints redacted.
+type Thing struct {
+	hidden
+	Kind      Kind
+	Name      string // by which HomeOf knows it
+	Value     string // the lease id, accessor, token or serial number itself
+	Namespace string // of the request
+	Mount     string // of a certificate
+}
+
+// FindHome finds the home of a thing that was not seen before, with a lookup that
+// changes nothing, asked with the session's token on each home. The errors are
+// ErrNowhere, ErrUndecided or the context's.
+func (c *Cache) FindHome(ctx context.Context, t Thing, s *Session, homes []string) (string, error) {
 	missing := false
 	for _, home := range homes {
-		err := c.ask(ctx, namespace, kind, s, name, home)
-		var answer *api.ResponseError
+		err := c.ask(ctx, t, s, home)
 		switch {
 		case err == nil:
-			c.NoteHome(home, name)
+			c.NoteHome(home, t.Name)
 			return home, nil
 		case ctx.Err() != nil:
 			return "", ctx.Err()
-		case errors.As(err, &answer) && (answer.StatusCode == http.StatusBadRequest || answer.StatusCode == http.StatusNotFound):
-		default:
+		case !notThere(err):
 			missing = true
 		}
 	}
@@ -262,16 +278,45 @@ func (c *Cache) FindHome(ctx context.Context, namespace string, kind Kind, s *Se
 	return "", ErrNowhere
 }
 
-func (c *Cache) ask(ctx context.Context, namespace string, kind Kind, s *Session, name, home string) error {
+// notThere reports whether an answer means "no such thing here". To a token that it
+// does not know Vault answers 403, with other words than to one that may not ask.
+func notThere(err error) bool {
+	var answer *api.ResponseError
+	if errors.Is(err, errNothing) {
+		return true
+	}
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.StatusCode {
+	case http.StatusBadRequest, http.StatusNotFound:
+		return true
+	case http.StatusForbidden:
+		return slices.Contains(answer.Errors, "bad token")
+	}
+	return false
+}
+
+// errNothing is a 404 that vault/api takes for an answer without content.
+var errNothing = errors.New("nothing there")
+
+func (c *Cache) ask(ctx context.Context, t Thing, s *Session, home string) error {
 	client, err := c.cfg.Vault.Client(home)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
 	defer cancel()
-	enter(client, namespace)
-	if kind == Wrapping {
-		_, err = client.Logical().WriteWithContext(ctx, "sys/wrapping/lookup", map[string]any{"token": name})
+	enter(client, t.Namespace)
+	switch t.Kind {
+	case Wrapping:
+		_, err = client.Logical().WriteWithContext(ctx, "sys/wrapping/lookup", map[string]any{"token": t.Value})
+		return err
+	case Certificate: // needs no token
+		found, err := client.Logical().ReadWithContext(ctx, t.Mount+"cert/"+t.Value)
+		if err == nil && found == nil {
+			err = errNothing
+		}
 		return err
 	}
 	if s == nil {
@@ -282,10 +327,13 @@ func (c *Cache) ask(ctx context.Context, namespace string, kind Kind, s *Session
 		return err
 	}
 	client.SetToken(token.Reveal())
-	if kind == Lease {
-		_, err = client.Logical().WriteWithContext(ctx, "sys/leases/lookup", map[string]any{"lease_id": name})
-		return err
+	switch t.Kind {
+	case Lease:
+		_, err = client.Logical().WriteWithContext(ctx, "sys/leases/lookup", map[string]any{"lease_id": t.Value})
+	case Accessor:
+		_, err = client.Auth().Token().LookupAccessorWithContext(ctx, t.Value)
+	default:
+		_, err = client.Auth().Token().LookupWithContext(ctx, t.Value)
 	}
-	_, err = client.Auth().Token().LookupAccessorWithContext(ctx, name)
 	return err
 }

@@ -120,34 +120,6 @@ func TestARequestThatIsGoneEndsItsWaiting(t *testing.T) {
 	eventually(t, "the search goes on", func() bool { return c.Tokens("b") == 1 })
 }
 
-func TestATokenOfALostHomeIsLookedForElsewhere(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	c := newCache(t, Config{Vault: r})
-	s, err := c.Resolve(t.Context(), "", lab.RootToken, all()) // the same value on every cluster
-	if err != nil || s.Home() != "a" {
-		t.Fatalf("%v", err)
-	}
-	r.Cluster("a").Kill()
-	home, err := c.Elsewhere(t.Context(), "", s, all())
-	if err != nil || home != "b" || token(t, s, "b") != s.Client() {
-		t.Errorf("found on %q, %v", home, err)
-	}
-	bound := r.create("b", nil)
-	s, err = c.Resolve(t.Context(), "", bound.ClientToken, []string{"b"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if home, err := c.Elsewhere(t.Context(), "", s, all()); !errors.Is(err, ErrNowhere) {
-			t.Errorf("found on %q, %v", home, err)
-		}
-	}
-	if n := r.served("c", lookupSelf); n != 1 {
-		t.Errorf("%d lookups on c, want one: it was not found", n)
-	}
-}
-
 func TestValidTellsAPolicyFromADeadToken(t *testing.T) {
 	t.Parallel()
 	r := start(t)
@@ -182,19 +154,19 @@ func TestFindHome(t *testing.T) {
 		kind Kind
 		id   string
 	}{"a lease": {Lease, creds.LeaseID}, "an accessor": {Accessor, child.Accessor}} {
-		home, err := c.FindHome(t.Context(), "", q.kind, s, q.id, all())
+		home, err := c.FindHome(t.Context(), Thing{Kind: q.kind, Name: q.id, Value: q.id}, s, all())
 		if remembered, ok := c.HomeOf(q.id); err != nil || home != "b" || !ok || remembered != "b" {
 			t.Errorf("%s lives on %q (%q remembered), %v; want b", name, home, remembered, err)
 		}
 	}
-	if _, err := c.FindHome(t.Context(), "", Lease, s, "database/creds/readonly/nothing", all()); !errors.Is(err, ErrNowhere) {
+	if _, err := c.FindHome(t.Context(), Thing{Kind: Lease, Name: "database/creds/readonly/nothing", Value: "database/creds/readonly/nothing"}, s, all()); !errors.Is(err, ErrNowhere) {
 		t.Errorf("an unknown lease: %v", err)
 	}
-	if _, err := c.FindHome(t.Context(), "", Lease, nil, creds.LeaseID, all()); !errors.Is(err, ErrUndecided) {
+	if _, err := c.FindHome(t.Context(), Thing{Kind: Lease, Name: creds.LeaseID, Value: creds.LeaseID}, nil, all()); !errors.Is(err, ErrUndecided) {
 		t.Errorf("without a session nobody can be asked: %v", err)
 	}
 	r.Cluster("b").Kill()
-	if _, err := c.FindHome(t.Context(), "", Lease, s, "database/creds/readonly/other", all()); !errors.Is(err, ErrUndecided) {
+	if _, err := c.FindHome(t.Context(), Thing{Kind: Lease, Name: "database/creds/readonly/other", Value: "database/creds/readonly/other"}, s, all()); !errors.Is(err, ErrUndecided) {
 		t.Errorf("with b down: %v", err)
 	}
 }
@@ -211,13 +183,13 @@ func TestFindingAWrappingTokenDoesNotUseItUp(t *testing.T) {
 		t.Fatalf("%+v, %v", wrapped, err)
 	}
 	name := wrapped.WrapInfo.Token
-	if home, err := c.FindHome(t.Context(), "", Wrapping, nil, name, all()); err != nil || home != "c" {
+	if home, err := c.FindHome(t.Context(), Thing{Kind: Wrapping, Name: name, Value: name}, nil, all()); err != nil || home != "c" {
 		t.Errorf("lives on %q, %v; want c", home, err)
 	}
 	if s, err := r.client("c", name).Logical().UnwrapWithContext(t.Context(), ""); err != nil || s.Data["data"] == nil {
 		t.Errorf("unwrapping after the search: %+v, %v", s, err)
 	}
-	if _, err := c.FindHome(t.Context(), "", Wrapping, nil, "hvs.used", all()); !errors.Is(err, ErrNowhere) {
+	if _, err := c.FindHome(t.Context(), Thing{Kind: Wrapping, Name: "hvs.used", Value: "hvs.used"}, nil, all()); !errors.Is(err, ErrNowhere) {
 		t.Errorf("a used one: %v", err)
 	}
 }

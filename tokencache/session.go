@@ -222,6 +222,14 @@ func (s *Session) Extend(ttl time.Duration) {
 	}
 }
 
+// Life is how long the client's token lives from now; false when it does not expire, or
+// nobody knows.
+func (s *Session) Life() (time.Duration, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Until(s.expires), !s.expires.IsZero()
+}
+
 func (s *Session) expired(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,18 +282,19 @@ func (s *Session) takeMintedLocked(which func(home string) bool) []doomed {
 }
 
 // end is the end of a session: nothing more is logged in for it, its credentials
-// are wiped, its minted tokens revoked.
-func (s *Session) end() {
+// are wiped, its minted tokens revoked. It reports whether it was alive before.
+func (s *Session) end() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return
+		return false
 	}
 	s.ended = true
 	s.cache.doom(s.takeMintedLocked(func(string) bool { return true })...)
 	if s.creds != nil {
 		s.creds.wipe()
 	}
+	return true
 }
 
 // due are the minted tokens whose time for renewal has come.
