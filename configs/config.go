@@ -128,6 +128,9 @@ type Sessions struct {
 	// Prewarm logs in ahead of need at the primary and at the next-nearest
 	// cluster. Default: true.
 	Prewarm bool `yaml:"prewarm"`
+	// LoginRate is how many logins a second each cluster gets from this proxy at
+	// most, when sessions are repeated. Default: 100.
+	LoginRate int `yaml:"login_rate"`
 	// Idle is how long a session may go unused before it gives its tokens on
 	// other clusters back. Default: 1h.
 	Idle time.Duration `yaml:"idle"`

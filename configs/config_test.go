@@ -41,7 +41,7 @@ func TestDefaults(t *testing.T) {
 	t.Parallel()
 	c := parse(t, smallest+"dns: {}\nidentity: { method: approle, options: { role_id: r } }\n")
 	equal(t, "listeners", c.Listeners, []configs.Listener{{Address: "127.0.0.1:8200", Identity: configs.UseFallback}})
-	equal(t, "sessions", c.Sessions, configs.Sessions{Replay: true, Max: 10000, Prewarm: true, Idle: time.Hour})
+	equal(t, "sessions", c.Sessions, configs.Sessions{Replay: true, Max: 10000, Prewarm: true, LoginRate: 100, Idle: time.Hour})
 	equal(t, "routing", c.Routing, configs.Routing{
 		Writes: "primary", LatencyWindow: 15 * time.Millisecond, PrimaryDown: "wait",
 		PrimaryWait: 10 * time.Second, Consistency: "session",

@@ -10,7 +10,7 @@ import (
 func Default() *Config {
 	return &Config{
 		Listeners: []Listener{{Address: DefaultListenAddress, Identity: UseNever}},
-		Sessions:  Sessions{Replay: true, Max: 10000, Prewarm: true, Idle: time.Hour},
+		Sessions:  Sessions{Replay: true, Max: 10000, Prewarm: true, LoginRate: 100, Idle: time.Hour},
 		Routing: Routing{
 			Writes:        WritesPrimary,
 			LatencyWindow: 15 * time.Millisecond,

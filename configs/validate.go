@@ -42,6 +42,12 @@ func (v validator) required(key, value, remedy string) {
 func (v validator) numbers() {
 	c := v.c
 	v.atLeastOne("sessions.max", c.Sessions.Max)
+	v.atLeastOne("sessions.login_rate", c.Sessions.LoginRate)
+	for i, method := range c.Sessions.ReplayExcept {
+		if method == "" || strings.Contains(method, "/") {
+			v.add(fmt.Sprintf("sessions.replay_except[%d]", i), "%q is not the type of an auth method; write it as in okta or ldap", shorten(method))
+		}
+	}
 	v.atLeastOne("health.fall", c.Health.Fall)
 	v.atLeastOne("health.rise", c.Health.Rise)
 	v.positive("sessions.idle", c.Sessions.Idle)

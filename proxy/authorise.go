@@ -75,7 +75,8 @@ func (x *exchange) authorise() *failure {
 		return x.bindAll()
 	}
 	if x.limits.Pin != "" && x.decision.Class == routing.Operator {
-		return nil // the person names the cluster and brings a token of that cluster
+		x.ownSession() // else the person brings a token of the cluster that is named
+		return nil
 	}
 	if f := x.findSession(); f != nil {
 		return f
@@ -163,6 +164,13 @@ func (x *exchange) findSession() *failure {
 		return nil
 	}
 	return x.findForeign()
+}
+
+// ownSession finds the session of a login that was seen here, and no other.
+func (x *exchange) ownSession() {
+	if s, ok := x.p.cfg.Tokens.Known(x.token.value); ok && s.Roams() {
+		x.session = s
+	}
 }
 
 // findForeign is about a token that was not seen before. Its home is found by the

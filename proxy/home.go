@@ -107,7 +107,8 @@ func ownerUnknown(kind tokencache.Kind) *failure {
 
 // bindTo binds to the home of a named thing, looking for it where it is not
 // remembered. A thing that no cluster knows is left to Vault's own answer; but to a
-// revocation that answer is yes, so it goes to all.
+// revocation that answer is yes, so it goes to all. So it does where somebody may
+// revoke and not look.
 func (x *exchange) bindTo(t tokencache.Thing) *failure {
 	if t.Value == "" {
 		return nil
@@ -116,8 +117,9 @@ func (x *exchange) bindTo(t tokencache.Thing) *failure {
 	switch {
 	case err == nil:
 		x.limits.Home = home
+	case x.decision.Special == routing.Revoke && !x.wanders && (errors.Is(err, tokencache.ErrNowhere) || errors.Is(err, tokencache.ErrUndecided)):
+		x.all = true // to which every cluster has to say yes
 	case errors.Is(err, tokencache.ErrNowhere):
-		x.all = x.decision.Special == routing.Revoke
 	case !errors.Is(err, tokencache.ErrUndecided):
 		return &failure{code: clientGone, text: "the client went away"}
 	case x.wanders && x.decision.Effect == routing.Repeatable:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -51,6 +52,8 @@ type Config struct {
 	Identity *IdentityConfig
 	// LoginTimeout bounds one login; default 10s.
 	LoginTimeout time.Duration
+	// LoginRate is how many logins a second one home gets at most; default 100.
+	LoginRate int
 	// OnLogin is told every login the proxy made: the home, and "ok", "refused" or
 	// "failed"; may be nil.
 	OnLogin func(home, outcome string)
@@ -69,6 +72,9 @@ func (c Config) withDefaults() Config {
 	if c.LoginTimeout <= 0 {
 		c.LoginTimeout = 10 * time.Second
 	}
+	if c.LoginRate <= 0 {
+		c.LoginRate = 100
+	}
 	if c.OnLogin == nil {
 		c.OnLogin = func(string, string) {}
 	}
@@ -86,7 +92,6 @@ const (
 	maxUnknown   = 10_000           // tokens remembered as known nowhere
 	unknownFor   = 10 * time.Second // how long such a token is not asked for again
 	sweepEvery   = time.Second      // renewals, expiry, giving back
-	prewarmers   = 4                // prewarming logins at once
 	sweepers     = 8                // renewals or revocations at once
 	revokeWithin = 5 * time.Second  // one attempt to give a token back
 	lookupWithin = 2 * time.Second  // one question about a token or lease to one cluster
@@ -108,6 +113,8 @@ type Cache struct {
 	unknown   *lru.Cache[key, time.Time] // tokens known nowhere
 	lookups   singleflight.Group         // one search per token
 	warm      chan *Session              // sessions waiting to be prewarmed
+	left      atomic.Bool                // sessions found no place in warm
+	limits    limiters                   // of logins, by home
 	doomed    struct {
 		sync.Mutex
 		list []doomed // tokens to be revoked
@@ -124,7 +131,7 @@ type doomed struct {
 
 // New makes an empty cache.
 func New(cfg Config) (*Cache, error) {
-	c := &Cache{cfg: cfg.withDefaults(), hashKey: make([]byte, 32), warm: make(chan *Session, 1024)}
+	c := &Cache{cfg: cfg.withDefaults(), hashKey: make([]byte, 32), warm: make(chan *Session, warmQueue)}
 	if _, err := rand.Read(c.hashKey); err != nil {
 		return nil, fmt.Errorf("making the session key: %w", err)
 	}
@@ -214,6 +221,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	for range prewarmers {
 		g.Go(func() error { c.prewarmer(ctx); return nil })
 	}
+	g.Go(func() error { c.rewarmer(ctx); return nil })
 	g.Go(func() error { c.sweeper(ctx); return nil })
 	return g.Wait()
 }
@@ -342,17 +350,4 @@ func enter(client *api.Client, namespace string) {
 func definite(err error) bool {
 	var answer *api.ResponseError
 	return errors.As(err, &answer) && answer.StatusCode >= 400 && answer.StatusCode < 500 && answer.StatusCode != 412 && answer.StatusCode != 429 && answer.StatusCode != 472 && answer.StatusCode != 473
-}
-
-func (c *Cache) prewarmer(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case s := <-c.warm:
-			for _, home := range c.cfg.Prewarm() {
-				_, _ = s.Token(ctx, home) // a failure shows again when the token is needed
-			}
-		}
-	}
 }

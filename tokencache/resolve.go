@@ -35,12 +35,7 @@ func (c *Cache) Adopt(l Login) *Session {
 	}
 	s := c.remember(l.Home, l.Auth, creds)
 	c.sessions.Add(s.key, s)
-	if creds != nil && c.cfg.Prewarm != nil {
-		select {
-		case c.warm <- s:
-		default: // a burst of logins: those left out log in when they need to
-		}
-	}
+	c.warmUp(s)
 	return s
 }
 

@@ -128,6 +128,9 @@ func (s *Session) have(home string) (Token, error) {
 }
 
 func (s *Session) login(ctx context.Context, home string) (Token, error) {
+	if err := s.cache.turn(ctx, home); err != nil {
+		return Token{}, fmt.Errorf("%w: too many at once", ErrUnavailable)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.cache.cfg.LoginTimeout)
 	defer cancel()
 	client, err := s.cache.cfg.Vault.Client(home)

@@ -107,12 +107,14 @@ func (a *App) buildShared() error {
 	cfg, logger := a.opts.Config, a.opts.Logger
 	logins := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vrproxy_logins_total", Help: "Logins made by the proxy, by home cluster and outcome."}, []string{"cluster", "outcome"})
 	a.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vrproxy_config_reloads_total", Help: "Reloads of the configuration, by outcome."}, []string{"outcome"})
-	a.registry.MustRegister(logins, a.reloads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	evicted := prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_sessions_evicted_total", Help: "Sessions in use that were pushed out by sessions.max."})
+	a.registry.MustRegister(logins, evicted, a.reloads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	tc := tokencache.Config{
 		Vault: &a.cores, Logger: logger, Identity: identity(cfg),
 		Replay: cfg.Sessions.Replay, Max: cfg.Sessions.Max, Idle: cfg.Sessions.Idle,
-		LoginTimeout: 5 * time.Second,
-		OnLogin:      func(home, outcome string) { logins.WithLabelValues(home, outcome).Inc() },
+		LoginTimeout: 5 * time.Second, LoginRate: cfg.Sessions.LoginRate,
+		OnEvict: evicted.Inc,
+		OnLogin: func(home, outcome string) { logins.WithLabelValues(home, outcome).Inc() },
 	}
 	if cfg.Sessions.Prewarm {
 		tc.Prewarm = a.cores.prewarm

@@ -39,6 +39,7 @@ type query struct {
 const (
 	askWithin    = 2 * time.Second  // a request waits at most this long for knowledge
 	missFor      = 10 * time.Second // how long a fruitless question is not asked again
+	missForNew   = time.Second      // the same after an edit of mounts, which has to be replicated first
 	refreshAfter = 5 * time.Minute  // mounts this old are asked for again, while requests go on
 	refreshes    = 16               // namespaces waiting to be asked for again
 )
@@ -47,6 +48,7 @@ const (
 type known struct {
 	table *routing.Table
 	asked map[string]time.Time // by namespace: when all its mounts were last asked for
+	edits map[string]time.Time // by namespace: when its mounts were last changed or gone
 }
 
 // Learner holds the mount table. It is safe for concurrent use; reading the table
@@ -66,7 +68,7 @@ type Learner struct {
 // New makes a learner that knows nothing yet.
 func New(vault Vault, logger *zap.Logger) *Learner {
 	l := &Learner{vault: vault, logger: logger, misses: make(map[string]time.Time), seed: maphash.MakeSeed(), stale: make(chan query, refreshes)}
-	l.known.Store(&known{table: &routing.Table{}})
+	l.known.Store(&known{table: &routing.Table{}, asked: make(map[string]time.Time), edits: make(map[string]time.Time)})
 	return l
 }
 
@@ -136,10 +138,7 @@ func (l *Learner) update(change func(*known)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.known.Load()
-	next := &known{table: old.table, asked: maps.Clone(old.asked)}
-	if next.asked == nil {
-		next.asked = make(map[string]time.Time)
-	}
+	next := &known{table: old.table, asked: maps.Clone(old.asked), edits: maps.Clone(old.edits)}
 	change(next)
 	l.known.Store(next)
 }
@@ -159,7 +158,7 @@ func (l *Learner) Learn(ctx context.Context, namespace, path, home, token string
 		defer cancel()
 		learned, err := l.ask(ctx, q)
 		if !learned {
-			l.miss(fruitless, err)
+			l.miss(q.namespace, fruitless, err)
 		}
 		return learned, nil
 	})
@@ -186,13 +185,17 @@ func (l *Learner) missed(id string) bool {
 	return ok && time.Now().Before(until)
 }
 
-func (l *Learner) miss(id string, err error) {
+func (l *Learner) miss(namespace, id string, err error) {
+	wait := missFor
+	if time.Since(l.known.Load().edits[namespace]) < missFor {
+		wait = missForNew
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.misses) > 10_000 { // paths come from clients: bounded
 		clear(l.misses)
 	}
-	l.misses[id] = time.Now().Add(missFor)
+	l.misses[id] = time.Now().Add(wait)
 	if err != nil {
 		l.logger.Debug("mounts not learned", zap.String("error", err.Error()))
 	}
@@ -243,6 +246,10 @@ func (l *Learner) Forget(namespace string) {
 	l.update(func(k *known) {
 		k.table = k.table.Without(namespace)
 		delete(k.asked, namespace)
+		if len(k.edits) > 1000 { // namespaces come from clients: bounded
+			clear(k.edits)
+		}
+		k.edits[namespace] = time.Now()
 		clear(l.misses)
 	})
 }

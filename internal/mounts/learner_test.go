@@ -323,6 +323,13 @@ func TestMissesPass(t *testing.T) {
 		if logs.Len() != 2 {
 			t.Errorf("asked %d times, want once more after a while", logs.Len())
 		}
+		l.Forget("") // mounts were changed: what is new has to be replicated first
+		ask()
+		<-time.After(missForNew)
+		ask()
+		if logs.Len() != 4 {
+			t.Errorf("asked %d times, want again soon after an edit", logs.Len())
+		}
 		for i := range 20_000 { // paths come from clients
 			l.Learn(t.Context(), "", fmt.Sprintf("path-%d/x", i), "one", "hvs.planted")
 		}

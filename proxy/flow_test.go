@@ -1,0 +1,218 @@
+package proxy
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/routing"
+	"github.com/vrproxy/vrproxy/tokencache"
+)
+
+// pair is a proxy before two clusters that answer what a test says. Which of them is
+// nearer can change.
+type pair struct {
+	t     *testing.T
+	front *httptest.Server
+	near  atomic.Value // string
+
+	mu      sync.Mutex
+	answers map[string]func(cluster string, w http.ResponseWriter) // by path
+	got     []string                                               // "cluster METHOD path"
+}
+
+func (p *pair) Topology() *health.Topology {
+	t := &health.Topology{Region: "here", Primary: "one"}
+	for _, name := range []string{"one", "two"} {
+		c := health.Cluster{Name: name, Region: "there", Role: health.RoleSecondary, State: health.StateHealthy, Linked: true,
+			Nodes: []health.Node{{Address: "http://" + name, State: health.StateHealthy, Serves: true, Active: true}}}
+		if name == "one" {
+			c.Role = health.RolePrimary
+		}
+		if name == p.near.Load() {
+			c.Region = "here"
+		}
+		t.Clusters = append(t.Clusters, c)
+	}
+	return t
+}
+
+func (*pair) Changed() <-chan struct{}    { return nil }
+func (*pair) Failed(_, _ string, _ error) {}
+func (*pair) Table() *routing.Table {
+	return (&routing.Table{}).With("", []routing.Mount{
+		{Path: "auth/people/", Type: "auth/userpass"}, {Path: "auth/sso/", Type: "auth/oidc"},
+		{Path: "pki/", Type: "pki"}, {Path: "otp/", Type: "ssh"},
+	})
+}
+
+// RoundTrip is both clusters.
+func (p *pair) RoundTrip(cluster string, r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+	path := r.URL.Opaque
+	w := httptest.NewRecorder()
+	w.Header().Set("Content-Type", "application/json")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.got = append(p.got, cluster+" "+r.Method+" "+path)
+	if answer := p.answers[path]; answer != nil {
+		answer(cluster, w)
+	} else {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return w.Result(), nil
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	p := &pair{t: t, answers: make(map[string]func(string, http.ResponseWriter))}
+	p.near.Store("one")
+	tokens, err := tokencache.New(tokencache.Config{Vault: unreachable{}, Replay: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := New(Config{
+		Health: p, Mounts: pairMounts{p: p}, Upstream: p, Router: routing.New(nil),
+		Planner: routing.NewPlanner(routing.Preferences{}), Tokens: tokens, Metrics: NewMetrics(prometheus.NewRegistry()),
+	})
+	p.front = httptest.NewServer(proxy.Handler(Policy{Lend: LendNever}))
+	t.Cleanup(p.front.Close)
+	return p
+}
+
+// pairMounts knows the mounts of a pair and learns nothing.
+type pairMounts struct {
+	noMounts
+	p *pair
+}
+
+func (m pairMounts) Table() *routing.Table { return m.p.Table() }
+
+// say sets what a path answers.
+func (p *pair) say(path string, status int, body string, header ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers[path] = func(_ string, w http.ResponseWriter) {
+		for i := 0; i+1 < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// send sends one request and returns which cluster answered.
+func (p *pair) send(method, path, body string) (cluster string, status int) {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), method, p.front.URL+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.Header.Get(HeaderCluster), resp.StatusCode
+}
+
+// jws is an ACME request signed by an account, or for a new one by an EAB key.
+func jws(account, eab string) string {
+	encode := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	protected, payload := `{"alg":"ES256","jwk":{}}`, `{}`
+	if account != "" {
+		protected = `{"alg":"ES256","kid":"https://vault/v1/pki/acme/account/` + account + `"}`
+	}
+	if eab != "" {
+		payload = `{"externalAccountBinding":{"protected":"` + encode(`{"kid":"`+eab+`"}`) + `"}}`
+	}
+	return fmt.Sprintf(`{"protected":%q,"payload":%q,"signature":"x"}`, encode(protected), encode(payload))
+}
+
+// TestFlowsStayWithTheirCluster: what begins on one cluster goes on there, also when
+// another has become the nearest.
+func TestFlowsStayWithTheirCluster(t *testing.T) {
+	t.Parallel()
+	type request struct{ method, path, body string }
+	for _, c := range []struct {
+		name   string
+		begin  request
+		status int
+		answer string
+		header []string
+		goes   []request
+	}{
+		{"login MFA", request{"POST", "/v1/auth/people/login/ann", `{"password":"p"}`}, 200, `{"auth":{"client_token":"","mfa_requirement":{"mfa_request_id":"r1"}}}`, nil,
+			[]request{{"POST", "/v1/sys/mfa/validate", `{"mfa_request_id":"r1","mfa_payload":{}}`}}},
+		{"OIDC login", request{"POST", "/v1/auth/sso/oidc/auth_url", `{"role":"r"}`}, 200, `{"data":{"auth_url":"https://idp.example/authorize?nonce=n&state=st_1"}}`, nil,
+			[]request{{"GET", "/v1/auth/sso/oidc/callback?code=c&state=st_1", ""}}},
+		{"code of the OIDC provider", request{"GET", "/v1/identity/oidc/provider/default/authorize?client_id=x", ""}, 200, `{"code":"c1","state":"s"}`, nil,
+			[]request{{"POST", "/v1/identity/oidc/provider/default/token", "grant_type=authorization_code&code=c1"}}},
+		{"ACME account", request{"POST", "/v1/pki/acme/new-account", jws("", "")}, 201, `{}`, []string{"Location", "https://vault/v1/pki/acme/account/a1"},
+			[]request{{"POST", "/v1/pki/acme/new-order", jws("a1", "")}, {"POST", "/v1/pki/roles/web/acme/order/o1/finalize", jws("a1", "")}}},
+		{"EAB key", request{"POST", "/v1/pki/acme/new-eab", ""}, 200, `{"data":{"id":"e1","key":"k"}}`, nil,
+			[]request{{"POST", "/v1/pki/acme/new-account", jws("", "e1")}, {"DELETE", "/v1/pki/eab/e1", ""}}},
+		{"certificate", request{"POST", "/v1/pki/issue/web", `{"common_name":"x"}`}, 200, `{"data":{"serial_number":"11:AB:22"}}`, nil,
+			[]request{{"POST", "/v1/pki/revoke", `{"serial_number":"11-ab-22"}`}, {"GET", "/v1/pki/cert/11:ab:22", ""}, {"GET", "/v1/pki/cert/11-ab-22/raw/pem", ""}}},
+		{"one-time password", request{"POST", "/v1/otp/creds/host", `{"ip":"10.0.0.1"}`}, 200, `{"data":{"key":"o1","key_type":"otp"}}`, nil,
+			[]request{{"POST", "/v1/otp/verify", `{"otp":"o1"}`}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			path, _, _ := strings.Cut(c.begin.path, "?")
+			p.say(path, c.status, c.answer, c.header...)
+			if cluster, status := p.send(c.begin.method, c.begin.path, c.begin.body); cluster != "one" || status != c.status {
+				t.Fatalf("began at %q with %d", cluster, status)
+			}
+			p.near.Store("two")
+			if cluster, _ := p.send("GET", "/v1/pki/ca/pem", ""); cluster != "two" {
+				t.Fatalf("%q is nearest", cluster)
+			}
+			for _, r := range c.goes {
+				if cluster, _ := p.send(r.method, r.path, r.body); cluster != "one" {
+					t.Errorf("%s %s went to %q", r.method, r.path, cluster)
+				}
+			}
+		})
+	}
+}
+
+// TestWhatOnlyOneClusterKnowsIsAskedOfAll: after a restart, or begun through another
+// proxy. The wrong cluster says that it does not know it, and does nothing.
+func TestWhatOnlyOneClusterKnowsIsAskedOfAll(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ path, body, unknown string }{
+		{"/v1/otp/verify", `{"otp":"o1"}`, "OTP not found"},
+		{"/v1/sys/mfa/validate", `{"mfa_request_id":"r1"}`, "invalid request ID"},
+	} {
+		p := newPair(t)
+		knows := "two"
+		p.mu.Lock()
+		p.answers[c.path] = func(cluster string, w http.ResponseWriter) {
+			if cluster != knows {
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = fmt.Fprintf(w, `{"errors":[%q]}`, c.unknown)
+			}
+		}
+		p.mu.Unlock()
+		if cluster, status := p.send("POST", c.path, c.body); cluster != "two" || status != 200 {
+			t.Errorf("%s: %d from %q", c.path, status, cluster)
+		}
+		knows = "nobody"
+		if cluster, status := p.send("POST", c.path, c.body); cluster != "one" || status != 400 {
+			t.Errorf("%s, known to nobody: %d from %q", c.path, status, cluster)
+		}
+	}
+}
