@@ -131,6 +131,15 @@ type Sessions struct {
 	// LoginRate is how many logins a second each cluster gets from this proxy at
 	// most, when sessions are repeated. Default: 100.
 	LoginRate int `yaml:"login_rate"`
+	// StateFile keeps, encrypted, over a restart which cluster issued what.
+	// Default: nothing is kept.
+	StateFile string `yaml:"state_file" file:"relative"`
+	// StateKeyFile holds the secret that StateFile is encrypted with, 16 bytes or
+	// more. Required with StateFile.
+	StateKeyFile string `yaml:"state_key_file" file:"relative"`
+	// PersistCredentials keeps the sessions in StateFile, too: logins and tokens.
+	// Default: false.
+	PersistCredentials bool `yaml:"persist_credentials"`
 	// Idle is how long a session may go unused before it gives its tokens on
 	// other clusters back. Default: 1h.
 	Idle time.Duration `yaml:"idle"`

@@ -43,6 +43,7 @@ func (v validator) numbers() {
 	c := v.c
 	v.atLeastOne("sessions.max", c.Sessions.Max)
 	v.atLeastOne("sessions.login_rate", c.Sessions.LoginRate)
+	v.sessionState()
 	for i, method := range c.Sessions.ReplayExcept {
 		if method == "" || strings.Contains(method, "/") {
 			v.add(fmt.Sprintf("sessions.replay_except[%d]", i), "%q is not the type of an auth method; write it as in okta or ldap", shorten(method))
@@ -138,4 +139,19 @@ func (v validator) hostPort(key, address, example string) bool {
 func isPort(s string) bool {
 	_, err := strconv.ParseUint(s, 10, 16)
 	return err == nil
+}
+
+// sessionState holds the keys together that need each other.
+func (v validator) sessionState() {
+	s := v.c.Sessions
+	switch {
+	case s.StateFile != "" && s.StateKeyFile == "":
+		v.add("sessions.state_file", "it needs a key to be encrypted with; give sessions.state_key_file")
+	case s.StateFile == "" && s.StateKeyFile != "":
+		v.add("sessions.state_key_file", "it has nothing to encrypt; give sessions.state_file, or leave it out")
+	case s.StateFile == "" && s.PersistCredentials:
+		v.add("sessions.persist_credentials", "there is no file to keep them in; give sessions.state_file")
+	case s.StateFile != "" && s.StateFile == s.StateKeyFile:
+		v.add("sessions.state_key_file", "it is the state file itself; keep the key elsewhere")
+	}
 }

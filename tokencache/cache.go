@@ -52,6 +52,8 @@ type Config struct {
 	Identity *IdentityConfig
 	// LoginTimeout bounds one login; default 10s.
 	LoginTimeout time.Duration
+	// State is where the cache is kept over a restart.
+	State StateConfig
 	// LoginRate is how many logins a second one home gets at most; default 100.
 	LoginRate int
 	// OnLogin is told every login the proxy made: the home, and "ok", "refused" or
@@ -105,17 +107,19 @@ type Cache struct {
 	hashKey  []byte
 	identity *Session // nil without Config.Identity
 
-	sessions  *lru.Cache[key, *Session]  // by the token the client holds; logins seen here
-	foreign   *lru.Cache[key, *Session]  // the same for tokens not issued through this proxy
-	homes     *lru.Cache[key, string]    // lease ids, wrapping tokens, accessors, and what else has a name
-	accessors *lru.Cache[key, key]       // of client tokens
-	leases    *lru.Cache[key, string]    // lease ids alone, for counting
-	unknown   *lru.Cache[key, time.Time] // tokens known nowhere
-	lookups   singleflight.Group         // one search per token
-	warm      chan *Session              // sessions waiting to be prewarmed
-	left      atomic.Bool                // sessions found no place in warm
-	limits    limiters                   // of logins, by home
-	doomed    struct {
+	sessions   *lru.Cache[key, *Session]  // by the token the client holds; logins seen here
+	foreign    *lru.Cache[key, *Session]  // the same for tokens not issued through this proxy
+	homes      *lru.Cache[key, string]    // lease ids, wrapping tokens, accessors, and what else has a name
+	accessors  *lru.Cache[key, key]       // of client tokens
+	tokenHomes *lru.Cache[key, string]    // of client tokens, from the state file
+	changed    atomic.Bool                // since the state was written
+	leases     *lru.Cache[key, string]    // lease ids alone, for counting
+	unknown    *lru.Cache[key, time.Time] // tokens known nowhere
+	lookups    singleflight.Group         // one search per token
+	warm       chan *Session              // sessions waiting to be prewarmed
+	left       atomic.Bool                // sessions found no place in warm
+	limits     limiters                   // of logins, by home
+	doomed     struct {
 		sync.Mutex
 		list []doomed // tokens to be revoked
 	}
@@ -135,15 +139,19 @@ func New(cfg Config) (*Cache, error) {
 	if _, err := rand.Read(c.hashKey); err != nil {
 		return nil, fmt.Errorf("making the session key: %w", err)
 	}
-	var errs [6]error
+	var errs [7]error
 	c.sessions, errs[0] = lru.NewWithEvict(c.cfg.Max, c.evicted)
 	c.foreign, errs[1] = lru.New[key, *Session](c.cfg.Max)
 	c.homes, errs[2] = lru.New[key, string](maxHomes)
 	c.leases, errs[3] = lru.New[key, string](maxHomes)
 	c.unknown, errs[4] = lru.New[key, time.Time](maxUnknown)
 	c.accessors, errs[5] = lru.New[key, key](2 * c.cfg.Max)
+	c.tokenHomes, errs[6] = lru.New[key, string](2 * c.cfg.Max)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("making the session cache: %w", err)
+	}
+	if err := c.restore(); err != nil {
+		return nil, err
 	}
 	if cfg.Identity != nil {
 		c.identity = c.newSession(key{}, "", Token{}, &configured{cfg: *cfg.Identity})
@@ -189,16 +197,21 @@ func (c *Cache) all() []*Session {
 func (c *Cache) NoteLease(home, id string) {
 	c.homes.Add(c.keyOf(id), home)
 	c.leases.Add(c.keyOf(id), home)
+	c.changed.Store(true)
 }
 
 // ForgetLease forgets a revoked lease.
 func (c *Cache) ForgetLease(id string) {
 	c.homes.Remove(c.keyOf(id))
 	c.leases.Remove(c.keyOf(id))
+	c.changed.Store(true)
 }
 
 // NoteHome remembers the home of a wrapping token or accessor.
-func (c *Cache) NoteHome(home, name string) { c.homes.Add(c.keyOf(name), home) }
+func (c *Cache) NoteHome(home, name string) {
+	c.homes.Add(c.keyOf(name), home)
+	c.changed.Store(true)
+}
 
 // HomeOf gives the remembered home of a lease, wrapping token, accessor or client
 // token.
@@ -210,7 +223,7 @@ func (c *Cache) HomeOf(name string) (string, bool) {
 	if s, ok := c.lookup(k); ok && s.home != "" {
 		return s.home, true
 	}
-	return "", false
+	return c.tokenHomes.Peek(k)
 }
 
 // Run renews, expires and gives back until ctx ends, then returns after everything
@@ -222,6 +235,7 @@ func (c *Cache) Run(ctx context.Context) error {
 		g.Go(func() error { c.prewarmer(ctx); return nil })
 	}
 	g.Go(func() error { c.rewarmer(ctx); return nil })
+	g.Go(func() error { c.saver(ctx); return nil })
 	g.Go(func() error { c.sweeper(ctx); return nil })
 	return g.Wait()
 }
@@ -271,6 +285,8 @@ func (c *Cache) drop(s *Session) {
 	s.end()
 	c.sessions.Remove(s.key)
 	c.foreign.Remove(s.key)
+	c.tokenHomes.Remove(s.key)
+	c.changed.Store(true)
 }
 
 // evicted is told of every session that leaves the cache. One that is alive was pushed

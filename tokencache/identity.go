@@ -48,7 +48,7 @@ func (r *replay) wipe() {
 func (r *replay) copy() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.body)
+	return slices.Clone(r.body) // of an empty body an empty one, not nil
 }
 
 func (r *replay) login(ctx context.Context, client *api.Client, _ string) (*api.Secret, error) {

@@ -55,6 +55,7 @@ func (c *Cache) Child(home string, auth *api.SecretAuth) {
 }
 
 func (c *Cache) remember(home string, auth *api.SecretAuth, creds credentials) *Session {
+	c.changed.Store(true)
 	token := NewToken(auth.ClientToken)
 	s := c.newSession(c.keyOf(auth.ClientToken), home, token, creds)
 	ttl := time.Duration(auth.LeaseDuration) * time.Second
@@ -97,7 +98,18 @@ func LooksLikeBatch(token string) bool {
 }
 
 // Known gives the session of a client token that was seen before.
-func (c *Cache) Known(token string) (*Session, bool) { return c.lookup(c.keyOf(token)) }
+func (c *Cache) Known(token string) (*Session, bool) {
+	k := c.keyOf(token)
+	if s, ok := c.lookup(k); ok {
+		return s, true
+	}
+	home, ok := c.tokenHomes.Peek(k) // from before a restart
+	if !ok {
+		return nil, false
+	}
+	c.Settle(home, token)
+	return c.lookup(k)
+}
 
 // Settle remembers the home of a token that was not issued through this proxy, after
 // that cluster served a request with it.
@@ -117,6 +129,7 @@ func (c *Cache) Nowhere(namespace, token string) bool {
 // known before.
 func (c *Cache) Disown(namespace, token string) {
 	c.foreign.Remove(c.keyOf(token))
+	c.tokenHomes.Remove(c.keyOf(token))
 	c.unknown.Add(c.keyOf(namespace+"\x00"+token), time.Now().Add(unknownFor))
 }
 

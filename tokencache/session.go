@@ -180,6 +180,7 @@ func (s *Session) keep(home string, auth *api.SecretAuth) Token {
 		return h.token
 	}
 	s.tokens[home] = h
+	s.cache.changed.Store(true)
 	return h.token
 }
 
@@ -214,6 +215,7 @@ func (s *Session) Rejected(home string, t Token) (again bool) {
 
 // Extend tells that the client's token was renewed and lives for ttl from now.
 func (s *Session) Extend(ttl time.Duration) {
+	s.cache.changed.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ttl > 0 {
@@ -280,6 +282,9 @@ func (s *Session) takeMintedLocked(which func(home string) bool) []doomed {
 		}
 		out = append(out, h.doomed(home, s.creds.namespace(home)))
 		delete(s.tokens, home)
+	}
+	if out != nil {
+		s.cache.changed.Store(true)
 	}
 	return out
 }
@@ -354,4 +359,5 @@ func (s *Session) renewed(home string, h held, auth *api.SecretAuth, err error) 
 		now.retry = time.Now().Add(max(h.ttl/20, sweepEvery))
 	}
 	s.tokens[home] = now
+	s.cache.changed.Store(true)
 }

@@ -114,6 +114,7 @@ func (a *App) buildShared() error {
 		Replay: cfg.Sessions.Replay, Max: cfg.Sessions.Max, Idle: cfg.Sessions.Idle,
 		LoginTimeout: 5 * time.Second, LoginRate: cfg.Sessions.LoginRate,
 		OnEvict: evicted.Inc,
+		State:   tokencache.StateConfig{File: cfg.Sessions.StateFile, KeyFile: cfg.Sessions.StateKeyFile, Credentials: cfg.Sessions.PersistCredentials},
 		OnLogin: func(home, outcome string) { logins.WithLabelValues(home, outcome).Inc() },
 	}
 	if cfg.Sessions.Prewarm {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -309,13 +311,45 @@ func TestShownLifetimesHold(t *testing.T) {
 	w.lab.Cluster("eu-west").Kill()
 	w.state("eu-west", health.StateDown)
 	r = w.do("GET", "auth/token/lookup-self", "")
-	w.want(r, 200, "us-east")
+	w.want(r, 200, "")
 	if ttl, _ := r.data["ttl"].(float64); ttl > 600 || ttl < 500 || r.data["id"] != w.token {
 		t.Errorf("shown ttl %v of token %v", r.data["ttl"], r.data["id"])
 	}
 	expires, err := time.Parse(time.RFC3339Nano, fmt.Sprint(r.data["expire_time"]))
 	if err != nil || time.Until(expires) > 601*time.Second {
 		t.Errorf("shown to expire at %v: %v", r.data["expire_time"], err)
+	}
+}
+
+// A restarted proxy goes on where the one before ended.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "key"), []byte("a key of more than sixteen bytes"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	state := fmt.Sprintf("sessions: {state_file: %q, state_key_file: %q, persist_credentials: true}", filepath.Join(dir, "state"), filepath.Join(dir, "key"))
+	w := newWorld(t, state)
+	w.login()
+	credential := w.do("GET", "database/creds/readonly", "", "X-Vrproxy-Cluster", "us-west")
+	w.want(credential, 200, "us-west")
+	eventually(t, "a token at us-east", func() bool { return w.served("us-east", "auth/userpass/login/demo") == 1 })
+	w.stop()
+	w.run(state)
+	renew := fmt.Sprintf(`{"lease_id":%q}`, credential.whole["lease_id"])
+	r := w.do("PUT", "sys/leases/renew", renew)
+	w.want(r, 200, "us-west")
+	if r.header.Get("X-Vrproxy-Attempts") != "1" || w.served("us-east", "sys/leases/lookup") != 0 {
+		t.Error("its home was looked for")
+	}
+	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 200, "us-east")
+	if n := w.served("us-east", "auth/userpass/login/demo"); n != 1 {
+		t.Errorf("%d logins at us-east", n)
+	}
+	w.lab.Cluster("eu-west").Kill()
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "us-east")
+	if r := w.do("GET", "auth/token/lookup-self", ""); r.data["id"] != w.token {
+		t.Errorf("lookup-self shows %v", r.data["id"])
 	}
 }
 

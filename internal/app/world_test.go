@@ -58,7 +58,14 @@ func newWorld(tb testing.TB, extra string) *world {
 	tb.Helper()
 	w := &world{tb: tb, lab: labtest.Start(tb, lab.Config{Region: "eu-west"}), logs: &syncBuffer{}, token: lab.RootToken}
 	w.http = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32}}
-	cfg := w.config(extra)
+	w.run(extra)
+	return w
+}
+
+// run starts a proxy before the laboratory, in the place of the one before.
+func (w *world) run(extra string) {
+	w.tb.Helper()
+	tb, cfg := w.tb, w.config(extra)
 	level := zap.NewAtomicLevel()
 	app, err := New(context.Background(), Options{Config: cfg, Logger: newLogger(w.logs, configs.Log{Level: "debug", Format: "json"}, level), Level: level})
 	if err != nil {
@@ -73,6 +80,9 @@ func newWorld(tb testing.TB, extra string) *world {
 		w.http.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
+		if app.state.Load() == stopping {
+			return // by stop
+		}
 		if err := app.Stop(ctx); err != nil {
 			tb.Errorf("stopping: %v", err)
 		}
@@ -80,7 +90,16 @@ func newWorld(tb testing.TB, extra string) *world {
 			tb.Log(w.logs.String())
 		}
 	})
-	return w
+}
+
+// stop ends the proxy before the test ends.
+func (w *world) stop() {
+	w.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := w.app.Stop(ctx); err != nil {
+		w.tb.Fatal(err)
+	}
 }
 
 func (w *world) yaml(extra string) string {
