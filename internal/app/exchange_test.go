@@ -2,10 +2,13 @@ package app
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -550,33 +553,78 @@ func TestIdentityIsLentAsTheListenerSays(t *testing.T) {
 	}
 }
 
+// TestNoSecretInAnyOutput greps all that the process can say for what passed through it:
+// logs, each page of the admin listener, events, error texts, the state file, explain.
 func TestNoSecretInAnyOutput(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "")
-	token := w.login()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "key"), []byte("s3cr3t-key-of-the-state"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, fmt.Sprintf("admin: {address: \"127.0.0.1:0\", pprof: true}\nidentity: {method: approle, options: {role_id: demo, secret_id: demo}}\nsessions: {state_file: %q, state_key_file: %q, persist_credentials: true}",
+		filepath.Join(dir, "state"), filepath.Join(dir, "key")))
+	secrets := map[string]string{"value": "s3cr3t-value", "password": "s3cr3t-password", "state key": "s3cr3t-key-of-the-state"}
+	secrets["token"] = w.login()
+	w.do("POST", "auth/userpass/login/demo", `{"password":"s3cr3t-password"}`)
 	w.do("POST", "secret/data/x", `{"data":{"planted":"s3cr3t-value"}}`)
 	r := w.do("GET", "database/creds/readonly", "")
-	lease, _ := r.whole["lease_id"].(string)
-	password, _ := r.data["password"].(string)
+	secrets["lease"], _ = r.whole["lease_id"].(string)
+	secrets["credential"], _ = r.data["password"].(string)
+	secrets["accessor"], _ = w.do("GET", "auth/token/lookup-self", "").data["accessor"].(string)
+	info, _ := w.do("GET", "secret/data/hello", "", "X-Vault-Wrap-TTL", "60s").whole["wrap_info"].(map[string]any)
+	secrets["wrapping token"], _ = info["token"].(string)
+	secrets["token of the identity"] = w.identityToken()
 	w.lab.Cluster("eu-west").Kill()
 	w.do("GET", "secret/data/x", "")
-	resp, err := w.http.Get("http://" + w.app.AdminAddress() + "/metrics")
+	w.do("PUT", "sys/leases/revoke", fmt.Sprintf(`{"lease_id":%q}`, secrets["lease"])) // its home is lost: an error of the proxy's own
+	outputs := map[string]string{}
+	for _, page := range []string{
+		"metrics", "status", "ui", "readiness", "startup", "liveness", "explain?path=/v1/secret/data/x", "explain?path=/v1/" + secrets["lease"], "debug/pprof/cmdline", "debug/pprof/goroutine?debug=2",
+	} {
+		outputs[page] = w.admin(page)
+	}
+	w.stop()
+	raw, err := os.ReadFile(filepath.Join(dir, "state"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	var metrics strings.Builder
-	if err := resp.Write(&metrics); err != nil {
-		t.Fatal(err)
-	}
-	for name, secret := range map[string]string{"token": token, "value": "s3cr3t-value", "lease": lease, "credential": password} {
+	outputs["state file"], outputs["log"] = string(raw), w.logs.String()
+	for name, secret := range secrets {
 		if secret == "" {
 			t.Fatalf("no %s was seen", name)
 		}
-		if strings.Contains(w.logs.String(), secret) || strings.Contains(metrics.String(), secret) {
-			t.Errorf("a %s is in the logs or metrics", name)
+		for where, text := range outputs {
+			if strings.Contains(text, secret) && where != "explain?path=/v1/"+secret {
+				t.Errorf("a %s is in %s", name, where)
+			}
 		}
 	}
+}
+
+// identityToken is the token that the proxy lent to a request without one.
+func (w *world) identityToken() string {
+	w.tb.Helper()
+	w.want(w.do("GET", "secret/data/hello", "", "X-Vault-Token", ""), 200, "eu-west")
+	token, err := w.app.shared.tokens.Identity().Token(context.Background(), "eu-west")
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return token.Reveal()
+}
+
+// admin reads a page of the admin listener, head and body.
+func (w *world) admin(page string) string {
+	w.tb.Helper()
+	resp, err := w.http.Get("http://" + w.app.AdminAddress() + "/" + page)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var text strings.Builder
+	if err := resp.Write(&text); err != nil {
+		w.tb.Fatal(err)
+	}
+	return text.String()
 }
 
 // A token that cannot be logged in for, but is valid on another cluster as well

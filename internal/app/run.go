@@ -122,6 +122,7 @@ func (d *daemonRun) run(ctx context.Context, o Options) error {
 	if err := checkFiles(o.Config, true, d.p.Stderr); err != nil {
 		return err
 	}
+	noCore()
 	a, err := New(ctx, o)
 	if err != nil {
 		return runtimeFailure(err)

@@ -104,7 +104,10 @@ func (w *world) stop() {
 
 func (w *world) yaml(extra string) string {
 	var b strings.Builder
-	b.WriteString("region: eu-west\nadmin: {address: \"127.0.0.1:0\"}\nshutdown: {drain_timeout: 5s}\n")
+	b.WriteString("region: eu-west\nshutdown: {drain_timeout: 5s}\n")
+	if !strings.Contains(extra, "admin:") {
+		b.WriteString("admin: {address: \"127.0.0.1:0\"}\n")
+	}
 	if !strings.Contains(extra, "listeners:") {
 		b.WriteString("listeners: [{address: \"127.0.0.1:0\"}]\n")
 	}
