@@ -132,7 +132,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, fmt.Errorf("making the session cache: %w", err)
 	}
 	if cfg.Identity != nil {
-		c.identity = c.newSession(key{}, "", Token{}, newConfigured(*cfg.Identity))
+		c.identity = c.newSession(key{}, "", Token{}, newConfigured(*cfg.Identity, cfg.Vault))
 	}
 	return c, nil
 }

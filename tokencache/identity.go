@@ -83,10 +83,14 @@ type IdentityConfig struct {
 	Options map[string]string
 	// PerHome overrides Mount, Namespace and single options on one home.
 	PerHome map[string]IdentityOverride
+	// Homes lists all homes, nearest first. Needed for a wrapped secret-id, which
+	// has to be looked for; may be nil otherwise.
+	Homes func() []string
 }
 
-// IdentityOverride replaces what is not empty. A secret and the file that can hold
-// it are replaced as one. It prints redacted.
+// IdentityOverride replaces what is not empty. A secret, the file that can hold it,
+// and secret_id_wrapped, which says what they hold, are replaced as one. It prints
+// redacted.
 type IdentityOverride struct {
 	hidden
 	Mount     string
@@ -96,13 +100,16 @@ type IdentityOverride struct {
 
 type configured struct {
 	hidden
-	cfg     *IdentityConfig // fmt shows what a struct holds under some verbs, but not behind a second pointer
-	nonce   Token           // of aws, unless the configuration has one
-	pending pending
+	cfg       *IdentityConfig // fmt shows what a struct holds under some verbs, but not behind a second pointer
+	nonce     Token           // of aws, unless the configuration has one
+	pending   pending
+	unwrapper *unwrapper
 }
 
-func newConfigured(cfg IdentityConfig) *configured {
-	return &configured{cfg: &cfg, nonce: NewToken(rand.Text())}
+func newConfigured(cfg IdentityConfig, vault Vault) *configured {
+	c := &configured{cfg: &cfg, nonce: NewToken(rand.Text())}
+	c.unwrapper = &unwrapper{vault: vault, turn: make(chan struct{}, 1)}
+	return c
 }
 
 func (c *configured) wipe() {}
@@ -172,17 +179,17 @@ func (c *configured) login(ctx context.Context, client *api.Client, home string)
 	case "aws", "gcp", "azure":
 		return c.cloud(ctx, client, home)
 	}
-	method, err := c.method(home)
+	method, err := c.method(ctx, home)
 	if err != nil {
 		return nil, err
 	}
 	return method.Login(ctx, client)
 }
 
-func (c *configured) method(home string) (api.AuthMethod, error) {
+func (c *configured) method(ctx context.Context, home string) (api.AuthMethod, error) {
 	switch c.cfg.Method {
 	case "approle":
-		return c.approle(home)
+		return c.approle(ctx, home)
 	case "userpass":
 		return c.userpass(home)
 	case "ldap":
@@ -193,12 +200,12 @@ func (c *configured) method(home string) (api.AuthMethod, error) {
 	return nil, fmt.Errorf("%w: %q", errMethod, c.cfg.Method)
 }
 
-func (c *configured) approle(home string) (api.AuthMethod, error) {
+func (c *configured) approle(ctx context.Context, home string) (api.AuthMethod, error) {
 	role, err := c.secret(home, "role_id")
 	if err != nil {
 		return nil, err
 	}
-	secretID, err := c.secret(home, "secret_id")
+	secretID, err := c.secretID(ctx, home)
 	if err != nil {
 		return nil, err
 	}
