@@ -109,7 +109,7 @@ func (a *App) buildShared() error {
 	a.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vrproxy_config_reloads_total", Help: "Reloads of the configuration, by outcome."}, []string{"outcome"})
 	a.registry.MustRegister(logins, a.reloads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	tc := tokencache.Config{
-		Vault: &a.cores, Logger: logger, Identity: identity(cfg),
+		Vault: &a.cores, Logger: logger, Identity: identity(cfg, a.cores.homes),
 		Replay: cfg.Sessions.Replay, Max: cfg.Sessions.Max, Idle: cfg.Sessions.Idle,
 		LoginTimeout: 5 * time.Second,
 		OnLogin:      func(home, outcome string) { logins.WithLabelValues(home, outcome).Inc() },
@@ -184,6 +184,9 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.runner.run(a.shared.tokens.Run)
+	for _, s := range sinks(a.opts.Config, a.shared.tokens, a.cores.nearest) {
+		a.runner.run(s.Run)
+	}
 	a.runner.run(a.shared.mounts.Run)
 	a.runner.run(a.publishChanges)
 	if a.dns != nil {
