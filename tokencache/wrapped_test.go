@@ -2,12 +2,15 @@ package tokencache
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/vrproxy/vrproxy/internal/lab"
+	"github.com/vrproxy/vrproxy/internal/upstream"
 )
 
 // wrap writes with a root token and gives the wrapping token around the answer.
@@ -154,5 +157,20 @@ func TestPathsThatMakeSecretIDs(t *testing.T) {
 		if got := c.makesSecretIDs(p.home, p.path); got != p.want {
 			t.Errorf("%s on %s: %v", p.path, p.home, got)
 		}
+	}
+}
+
+// TestAnEmptyAnswerIsNoWrappingToken: Vault answers 204 when the token goes while it
+// is looked up.
+func TestAnEmptyAnswerIsNoWrappingToken(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	pool := upstream.New(upstream.Config{Clusters: []upstream.Cluster{{Name: "one"}}})
+	t.Cleanup(func() { pool.Close(); srv.Close() })
+	cfg := wrappedIn(file(t, planted))
+	cfg.Homes = func() []string { return []string{"one"} }
+	_, err := newCache(t, Config{Vault: single{srv.URL, pool}, Identity: cfg}).Identity().Token(t.Context(), "one")
+	if !errors.Is(err, ErrSessionLost) || !strings.Contains(err.Error(), "used up") {
+		t.Errorf("%v", err)
 	}
 }
