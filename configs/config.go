@@ -16,6 +16,9 @@ const (
 	// DefaultSocketMode is the mode of a unix socket whose listener gives none.
 	DefaultSocketMode fs.FileMode = 0o660
 
+	// DefaultSinkMode is the mode of a token file whose sink gives none.
+	DefaultSinkMode fs.FileMode = 0o600
+
 	// DefaultTokenPath is where Kubernetes puts a pod's service account token.
 	DefaultTokenPath = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path, not a credential
 )

@@ -110,6 +110,51 @@ identity:
 	equal(t, "options", us.Options, configs.Options{Role: "app", Path: "/other"})
 }
 
+func TestIdentitiesOfClouds(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]configs.Options{
+		"aws, options: { role: r }":                                                 {Role: "r", Type: "iam"},
+		"gcp, options: { role: r }":                                                 {Role: "r", Type: "gce"},
+		"azure, options: { role: r }":                                               {Role: "r"},
+		"aws, options: { role: r, type: ec2, nonce: n, signature: rsa2048 }":        {Role: "r", Type: "ec2", Nonce: configs.NewSecret("n"), Signature: "rsa2048"},
+		"aws, options: { role: r, region: eu-west-1, header_value: vault.example }": {Role: "r", Type: "iam", Region: "eu-west-1", HeaderValue: "vault.example"},
+		"gcp, options: { role: r, type: iam, service_account: a@b }":                {Role: "r", Type: "iam", ServiceAccount: "a@b"},
+		"azure, options: { role: r, resource: https://vault }":                      {Role: "r", Resource: "https://vault"},
+	} {
+		equal(t, text, parse(t, smallest+"identity: { method: "+text+" }\n").Identity.Options, want)
+	}
+	c := parse(t, smallest+`
+identity:
+  method: aws
+  options: { role: r }
+  per_cluster: { us-east: { options: { type: ec2, nonce: n, signature: identity } } }
+`)
+	equal(t, "overridden", c.Identity.For("us-east").Options, configs.Options{Role: "r", Type: "ec2", Nonce: configs.NewSecret("n"), Signature: "identity"})
+}
+
+func TestWrappedSecretIDs(t *testing.T) {
+	t.Parallel()
+	c := parse(t, smallest+`
+identity:
+  method: approle
+  options: { role_id: r, secret_id_file: wrapped, secret_id_wrapped: true }
+  per_cluster: { us-east: { options: { secret_id_file: /plain } } }
+`)
+	equal(t, "wrapped", c.Identity.Options, configs.Options{RoleID: "r", SecretIDFile: "dir/wrapped", SecretIDWrapped: true})
+	equal(t, "overridden", c.Identity.For("us-east").Options, configs.Options{RoleID: "r", SecretIDFile: "/plain"})
+}
+
+func TestSinks(t *testing.T) {
+	t.Parallel()
+	c := parse(t, smallest+`
+identity:
+  method: approle
+  options: { role_id: r }
+  sinks: [{ path: token }, { path: /run/token, mode: "0640", cluster: us-east }]
+`)
+	equal(t, "sinks", c.Identity.Sinks, []configs.Sink{{Path: "dir/token", Mode: 0o600}, {Path: "/run/token", Mode: 0o640, Cluster: "us-east"}})
+}
+
 func TestExpansion(t *testing.T) {
 	t.Parallel()
 	env := environment(map[string]string{

@@ -36,8 +36,7 @@ func (Role) values() []string { return []string{"primary", "secondary", "dr"} }
 // Method is a way to log in to Vault.
 type Method string
 
-// The login methods. AWS, GCP and Azure are known words, but no Config with
-// them passes validation yet.
+// The login methods.
 const (
 	MethodAppRole    Method = "approle"
 	MethodKubernetes Method = "kubernetes"

@@ -52,6 +52,24 @@ func (i *Identity) normalise(r *report) {
 	if i.Method == MethodKubernetes && i.Options.TokenPath == "" {
 		i.Options.TokenPath = DefaultTokenPath
 	}
+	if t := defaultType(i.Method); i.Options.Type == "" && t != "" {
+		i.Options.Type = t
+	}
+	for n := range i.Sinks {
+		if i.Sinks[n].Mode == 0 {
+			i.Sinks[n].Mode = DefaultSinkMode
+		}
+	}
+}
+
+func defaultType(m Method) string {
+	switch m {
+	case MethodAWS:
+		return "iam"
+	case MethodGCP:
+		return "gce"
+	}
+	return ""
 }
 
 // normalise turns jwt_file into the path that it is another word for.

@@ -17,7 +17,7 @@ func TestSecretNeverShows(t *testing.T) {
 	t.Parallel()
 	const value = "hunter2hunter2"
 	s := configs.NewSecret(value)
-	options := configs.Options{SecretID: s, Password: s}
+	options := configs.Options{SecretID: s, Password: s, Nonce: s}
 	shown := []string{s.String(), s.GoString(), fmt.Sprint(s), fmt.Sprint(&s)}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%q", "%s", "%x", "%X", "%d", "%T"} {
 		shown = append(shown, fmt.Sprintf(verb, s), fmt.Sprintf(verb, &s), fmt.Sprintf(verb, options), fmt.Sprintf(verb, &options))
@@ -55,7 +55,7 @@ func TestSecretsStayOutOfProblems(t *testing.T) {
 	_, err := configs.Parse("v.yaml", []byte(`
 clusters:
   - { name: a, addresses: ["https://user:hunter2hunter2@h", "http://h:hunter2hunter2"] }
-identity: { method: userpass, options: { secret_id: hunter2hunter2, password: hunter2hunter2, password_file: x } }
+identity: { method: userpass, options: { secret_id: hunter2hunter2, password: hunter2hunter2, password_file: x, nonce: hunter2hunter2 } }
 `), noEnv)
 	if err == nil || strings.Contains(err.Error(), value) {
 		t.Errorf("problems show a secret: %v", err)

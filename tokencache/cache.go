@@ -154,7 +154,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, err
 	}
 	if cfg.Identity != nil {
-		c.identity = c.newSession(key{}, "", Token{}, &configured{cfg: *cfg.Identity})
+		c.identity = c.newSession(key{}, "", Token{}, newConfigured(*cfg.Identity, cfg.Vault))
 	}
 	return c, nil
 }

@@ -2,6 +2,7 @@ package tokencache
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -72,7 +73,8 @@ func (r *replay) login(ctx context.Context, client *api.Client, _ string) (*api.
 // hold secrets.
 type IdentityConfig struct {
 	hidden
-	// Method is approle, userpass, ldap, kubernetes, jwt, cert or token_file.
+	// Method is approle, userpass, ldap, kubernetes, jwt, cert, aws, gcp, azure or
+	// token_file.
 	Method    string
 	Mount     string // without auth/; default: the method's name
 	Namespace string
@@ -81,9 +83,14 @@ type IdentityConfig struct {
 	Options map[string]string
 	// PerHome overrides Mount, Namespace and single options on one home.
 	PerHome map[string]IdentityOverride
+	// Homes lists all homes, nearest first. Needed for a wrapped secret-id, which
+	// has to be looked for; may be nil otherwise.
+	Homes func() []string
 }
 
-// IdentityOverride replaces what is not empty. It prints redacted.
+// IdentityOverride replaces what is not empty. A secret, the file that can hold it,
+// and secret_id_wrapped, which says what they hold, are replaced as one. It prints
+// redacted.
 type IdentityOverride struct {
 	hidden
 	Mount     string
@@ -93,7 +100,16 @@ type IdentityOverride struct {
 
 type configured struct {
 	hidden
-	cfg IdentityConfig
+	cfg       *IdentityConfig // fmt shows what a struct holds under some verbs, but not behind a second pointer
+	nonce     Token           // of aws, unless the configuration has one
+	pending   pending
+	unwrapper *unwrapper
+}
+
+func newConfigured(cfg IdentityConfig, vault Vault) *configured {
+	c := &configured{cfg: &cfg, nonce: NewToken(rand.Text())}
+	c.unwrapper = &unwrapper{vault: vault, turn: make(chan struct{}, 1)}
+	return c
 }
 
 func (c *configured) wipe() {}
@@ -122,12 +138,22 @@ func (c *configured) option(home, name string) string {
 	return c.cfg.Options[name]
 }
 
+// source is where an option that is given in place or as NAME_file comes from: what
+// is given for one home replaces both.
+func (c *configured) source(home, name string) map[string]string {
+	if o := c.cfg.PerHome[home].Options; o[name] != "" || o[name+"_file"] != "" {
+		return o
+	}
+	return c.cfg.Options
+}
+
 // secret reads an option given in place or as NAME_file.
 func (c *configured) secret(home, name string) (string, error) {
-	if file := c.option(home, name+"_file"); file != "" {
+	o := c.source(home, name)
+	if file := o[name+"_file"]; file != "" {
 		return readSecretFile(file)
 	}
-	return c.option(home, name), nil
+	return o[name], nil
 }
 
 func readSecretFile(file string) (string, error) {
@@ -143,38 +169,43 @@ func readSecretFile(file string) (string, error) {
 var errMethod = errors.New("unsupported identity method")
 
 func (c *configured) login(ctx context.Context, client *api.Client, home string) (*api.Secret, error) {
-	var method api.AuthMethod
-	var err error
 	switch c.cfg.Method {
-	case "approle":
-		method, err = c.approle(home)
-	case "userpass":
-		method, err = c.userpass(home)
-	case "ldap":
-		method, err = c.ldap(home)
-	case "kubernetes":
-		method, err = c.kubernetes(home)
 	case "jwt":
 		return c.jwt(ctx, client, home)
 	case "cert":
 		return c.cert(ctx, client, home)
 	case "token_file":
 		return c.tokenFile(ctx, client, home)
-	default:
-		return nil, fmt.Errorf("%w: %q", errMethod, c.cfg.Method)
+	case "aws", "gcp", "azure":
+		return c.cloud(ctx, client, home)
 	}
+	method, err := c.method(ctx, home)
 	if err != nil {
 		return nil, err
 	}
 	return method.Login(ctx, client)
 }
 
-func (c *configured) approle(home string) (api.AuthMethod, error) {
+func (c *configured) method(ctx context.Context, home string) (api.AuthMethod, error) {
+	switch c.cfg.Method {
+	case "approle":
+		return c.approle(ctx, home)
+	case "userpass":
+		return c.userpass(home)
+	case "ldap":
+		return c.ldap(home)
+	case "kubernetes":
+		return c.kubernetes(home)
+	}
+	return nil, fmt.Errorf("%w: %q", errMethod, c.cfg.Method)
+}
+
+func (c *configured) approle(ctx context.Context, home string) (api.AuthMethod, error) {
 	role, err := c.secret(home, "role_id")
 	if err != nil {
 		return nil, err
 	}
-	secretID, err := c.secret(home, "secret_id")
+	secretID, err := c.secretID(ctx, home)
 	if err != nil {
 		return nil, err
 	}
@@ -263,6 +294,19 @@ func (w write) Login(ctx context.Context, client *api.Client) (*api.Secret, erro
 	return client.Logical().WriteWithContext(ctx, w.path, w.data)
 }
 
+// statedError has a text that is the proxy's own: it names no secret, and is shown
+// whole.
+type statedError struct {
+	text string
+	kind error // what Unwrap gives; may be nil
+}
+
+// Error is the text.
+func (e *statedError) Error() string { return e.text }
+
+// Unwrap gives the kind.
+func (e *statedError) Unwrap() error { return e.kind }
+
 // describe says what went wrong in a Vault call without URL, path or body, all of
 // which may hold names or secrets.
 func describe(err error) string {
@@ -277,7 +321,11 @@ func describe(err error) string {
 	if errors.As(err, &path) {
 		return path.Error()
 	}
-	text := err.Error()
+	var said *statedError
+	if errors.As(err, &said) {
+		return said.text
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n") // AWS adds an advice for programmers
 	if i := strings.LastIndex(text, ": "); i >= 0 {
 		return text[i+2:]
 	}

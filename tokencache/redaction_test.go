@@ -39,6 +39,12 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	c := newCache(t, Config{Vault: nowhere{}, Replay: true, Identity: &id})
 	l := Login{Home: "a", Path: "/v1/auth/x/login", Body: []byte(planted), Auth: &api.SecretAuth{ClientToken: planted}}
 	tok := NewToken(planted)
+	u := c.identity.creds.(*configured).unwrapper
+	u.kept = append(u.kept, unwrapped{wrapping: tok, secretID: tok})
+	sink := c.NewSink(SinkConfig{Path: "/run/token"})
+	sink.written = tok
+	own := newConfigured(IdentityConfig{Method: "aws", Options: map[string]string{"nonce": planted}}, nil)
+	own.nonce = tok
 	s := c.Adopt(Login{Home: "a", Body: []byte(planted), Auth: &api.SecretAuth{ClientToken: planted}})
 	for _, v := range []any{
 		tok, &tok, struct{ t Token }{tok}, &struct{ t Token }{tok}, map[string]Token{"a": tok}, []Token{tok},
@@ -46,6 +52,8 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		id, &id, struct{ I IdentityConfig }{id}, id.PerHome, id.PerHome["a"],
 		l, &l, struct{ L Login }{l}, []Login{l},
 		s.creds, c.identity.creds, write{path: "auth/x/login", data: map[string]any{"password": planted}},
+		u, *u, u.kept, u.kept[0], struct{ u *unwrapper }{u}, sink, *sink, struct{ s *Sink }{sink}, struct{ s Sink }{*sink},
+		own, struct{ c *configured }{own},
 		s.tokens, s.tokens["a"], doomed{home: "a", token: tok},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%q", "%s", "%x", "%X", "%d"} {
@@ -87,8 +95,10 @@ func TestErrorsAndLogsOfLoginsNameNoSecret(t *testing.T) {
 	}
 	secret := file(t, planted)
 	sessions := map[string]*Session{
-		"userpass":   login(map[string]string{"username": "demo", "password": planted}, "userpass"),
-		"approle":    login(map[string]string{"role_id": "demo", "secret_id": planted}, "approle"),
+		"userpass": login(map[string]string{"username": "demo", "password": planted}, "userpass"),
+		"approle":  login(map[string]string{"role_id": "demo", "secret_id": planted}, "approle"),
+		"wrapped": newCache(t, Config{Vault: r, Logger: zap.New(core), LoginTimeout: 200 * time.Millisecond, Identity: &IdentityConfig{Method: "approle", Homes: abc,
+			Options: map[string]string{"role_id": "demo", "secret_id": planted, "secret_id_wrapped": "true"}}}).Identity(),
 		"token file": login(map[string]string{"path": secret}, "token_file"),
 		"jwt":        login(map[string]string{"role": "x", "path": secret}, "jwt"),
 		"replay": newCache(t, Config{Vault: r, Replay: true, Logger: zap.New(core)}).Adopt(Login{Home: "a", Method: "PUT", Path: "/v1/auth/userpass/login/demo",

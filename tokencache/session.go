@@ -42,11 +42,19 @@ type held struct {
 	minted    bool // by the proxy, not by the client
 	renewable bool
 	ttl       time.Duration // at its making or last renewal; 0: does not expire
+	first     time.Duration // ttl at its making
 	since     time.Time
 	retry     time.Time // not renewed before
 }
 
 func (h held) expired(now time.Time) bool { return h.ttl > 0 && now.After(h.since.Add(h.ttl)) }
+
+// ending reports whether a token is in the last tenth of its life and past all
+// renewals: it can't be renewed, or its renewals got short because it nears its
+// maximum.
+func (h held) ending(now time.Time) bool {
+	return h.minted && h.ttl > 0 && now.After(h.since.Add(h.ttl-h.first/10))
+}
 
 func (h held) doomed(home, ns string) doomed {
 	d := doomed{home: home, ns: ns, token: h.token}
@@ -85,7 +93,31 @@ func (s *Session) Roams() bool { return s.everywhere || s.creds != nil }
 // that need it at the same time share one login. The errors are ErrSessionLost,
 // ErrBound, ErrUnavailable, or the context's.
 func (s *Session) Token(ctx context.Context, home string) (Token, error) {
-	if t, err := s.have(home); err != nil || !t.IsZero() {
+	return s.obtain(ctx, home, s.have)
+}
+
+// lasting is Token for who hands the token on and can't come back for another: one
+// that is about to end is replaced ahead of that. The old one stays valid until then.
+func (s *Session) lasting(ctx context.Context, home string) (Token, error) {
+	return s.obtain(ctx, home, func(home string) (Token, error) {
+		t, err := s.have(home)
+		if err == nil && s.ending(home) {
+			return Token{}, nil
+		}
+		return t, err
+	})
+}
+
+func (s *Session) ending(home string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	return s.tokens[home].ending(now) && !now.Before(s.refused[home])
+}
+
+// obtain gives the token that have knows of, or logs in.
+func (s *Session) obtain(ctx context.Context, home string, have func(home string) (Token, error)) (Token, error) {
+	if t, err := have(home); err != nil || !t.IsZero() {
 		return t, err
 	}
 	if s.creds == nil {
@@ -93,7 +125,7 @@ func (s *Session) Token(ctx context.Context, home string) (Token, error) {
 	}
 	// The login serves all who wait, so it does not end with the one who began it.
 	done := s.flight.DoChan(home, func() (any, error) {
-		if t, err := s.have(home); err != nil || !t.IsZero() {
+		if t, err := have(home); err != nil || !t.IsZero() {
 			return t, err
 		}
 		return s.login(context.WithoutCancel(ctx), home)
@@ -170,7 +202,7 @@ func (s *Session) loginFailed(home string, err error) error {
 // given back at once.
 func (s *Session) keep(home string, auth *api.SecretAuth) Token {
 	ttl := time.Duration(auth.LeaseDuration) * time.Second
-	h := held{token: NewToken(auth.ClientToken), accessor: auth.Accessor, minted: !s.borrowed(), renewable: auth.Renewable, ttl: ttl, since: time.Now()}
+	h := held{token: NewToken(auth.ClientToken), accessor: auth.Accessor, minted: !s.borrowed(), renewable: auth.Renewable, ttl: ttl, first: ttl, since: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {

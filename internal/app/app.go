@@ -110,7 +110,7 @@ func (a *App) buildShared() error {
 	evicted := prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_sessions_evicted_total", Help: "Sessions in use that were pushed out by sessions.max."})
 	a.registry.MustRegister(logins, evicted, a.reloads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	tc := tokencache.Config{
-		Vault: &a.cores, Logger: logger, Identity: identity(cfg),
+		Vault: &a.cores, Logger: logger, Identity: identity(cfg, a.cores.homes),
 		Replay: cfg.Sessions.Replay, Max: cfg.Sessions.Max, Idle: cfg.Sessions.Idle,
 		LoginTimeout: 5 * time.Second, LoginRate: cfg.Sessions.LoginRate,
 		OnEvict: evicted.Inc,
@@ -187,6 +187,9 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.runner.run(a.shared.tokens.Run)
+	for _, s := range sinks(a.opts.Config, a.shared.tokens, a.cores.nearest) {
+		a.runner.run(s.Run)
+	}
 	a.runner.run(a.shared.mounts.Run)
 	a.runner.run(a.publishChanges)
 	if a.dns != nil {

@@ -98,7 +98,7 @@ func certificateFiles(cfg *configs.Config) []certificateFile {
 func checkConnect(ctx context.Context, cfg *configs.Config, out io.Writer) error {
 	var cores current
 	logger := zap.NewNop()
-	tokens, err := tokencache.New(tokencache.Config{Vault: &cores, Identity: identity(cfg), LoginTimeout: loginWithin, Logger: logger})
+	tokens, err := tokencache.New(tokencache.Config{Vault: &cores, Identity: identity(cfg, cores.homes), LoginTimeout: loginWithin, Logger: logger})
 	if err != nil {
 		return runtimeFailure(err)
 	}
@@ -111,7 +111,9 @@ func checkConnect(ctx context.Context, cfg *configs.Config, out io.Writer) error
 	bad := 0
 	t := c.checker.Topology()
 	for i := range t.Clusters {
-		if !report(ctx, out, &t.Clusters[i], tokens.Identity()) {
+		cl := &t.Clusters[i]
+		wrapped := cfg.Identity != nil && cfg.Identity.For(cl.Name).Options.SecretIDWrapped
+		if !report(ctx, out, cl, tokens.Identity(), wrapped) {
 			bad++
 		}
 	}
@@ -124,7 +126,7 @@ func checkConnect(ctx context.Context, cfg *configs.Config, out io.Writer) error
 	return nil
 }
 
-func report(ctx context.Context, out io.Writer, c *health.Cluster, id *tokencache.Session) bool {
+func report(ctx context.Context, out io.Writer, c *health.Cluster, id *tokencache.Session, wrapped bool) bool {
 	state := string(c.State)
 	if c.Reason != "" {
 		state += " (" + c.Reason + ")"
@@ -134,6 +136,8 @@ func report(ctx context.Context, out io.Writer, c *health.Cluster, id *tokencach
 	case id == nil:
 	case !c.Usable():
 		login = "not tried"
+	case wrapped:
+		login = "login not tried: it would use up the wrapping token"
 	default:
 		login = "login ok"
 		if _, err := id.Token(ctx, c.Home()); err != nil {

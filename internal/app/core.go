@@ -148,3 +148,35 @@ func (c *current) prewarm() []string {
 	}
 	return homes
 }
+
+// nearest names the home of the nearest cluster that serves; empty while none does.
+func (c *current) nearest() string {
+	now := c.p.Load()
+	for _, near := range now.planner.Nearest(now.checker.Topology()) {
+		if near.Usable() {
+			return near.Home()
+		}
+	}
+	return ""
+}
+
+// homes lists all homes that may be asked: those that serve first, nearest first.
+func (c *current) homes() []string {
+	now := c.p.Load()
+	t := now.checker.Topology()
+	var homes []string
+	add := func(home string) {
+		if !slices.Contains(homes, home) {
+			homes = append(homes, home)
+		}
+	}
+	for _, near := range now.planner.Nearest(t) {
+		add(near.Home())
+	}
+	for i := range t.Clusters {
+		if c := &t.Clusters[i]; c.Role != health.RoleDR && now.planner.Allowed(c) {
+			add(c.Home()) // also one that is down: then a search is undecided
+		}
+	}
+	return homes
+}

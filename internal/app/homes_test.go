@@ -1,8 +1,6 @@
 package app
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -19,24 +17,27 @@ import (
 	"github.com/vrproxy/vrproxy/internal/lab"
 )
 
-// direct asks a cluster itself, past the proxy, as root.
-func (w *world) direct(cluster, method, path, body string) reply {
+// direct asks a cluster itself, past the proxy, as root. header are name, value pairs.
+func (w *world) direct(cluster, method, path, body string, header ...string) reply {
 	w.tb.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), method, w.lab.Cluster(cluster).Address()+"/v1/"+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(w.tb.Context(), method, w.lab.Cluster(cluster).Address()+"/v1/"+path, strings.NewReader(body))
 	if err != nil {
 		w.tb.Fatal(err)
 	}
 	req.Header.Set("X-Vault-Token", lab.RootToken)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
 	resp, err := w.http.Do(req)
+	if err != nil {
+		return reply{} // the cluster is down
+	}
+	defer resp.Body.Close()
+	r, err := decoded(resp)
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	defer resp.Body.Close()
-	out := reply{status: resp.StatusCode, header: resp.Header}
-	_ = json.NewDecoder(resp.Body).Decode(&out.whole) // no content is fine
-	out.data, _ = out.whole["data"].(map[string]any)
-	out.auth, _ = out.whole["auth"].(map[string]any)
-	return out
+	return r
 }
 
 // issue makes a token on a cluster that the proxy does not see.

@@ -72,17 +72,33 @@ func policy(cfg *configs.Config, l configs.Listener) proxy.Policy {
 
 // identity translates the proxy's own login. Clusters that share a home share one
 // identity there; the first override in the file wins.
-func identity(cfg *configs.Config) *tokencache.IdentityConfig {
+func identity(cfg *configs.Config, homes func() []string) *tokencache.IdentityConfig {
 	id := cfg.Identity
 	if id == nil {
 		return nil
 	}
 	out := &tokencache.IdentityConfig{
 		Method: string(id.Method), Mount: id.Mount, Namespace: id.Namespace,
-		Options: options(id.Options), PerHome: make(map[string]tokencache.IdentityOverride),
+		Options: options(id.Options), PerHome: make(map[string]tokencache.IdentityOverride), Homes: homes,
 	}
 	for name, o := range id.PerCluster {
 		out.PerHome[homeOf(cfg, name)] = tokencache.IdentityOverride{Mount: o.Mount, Namespace: o.Namespace, Options: options(o.Options)}
+	}
+	return out
+}
+
+// sinks are the files that the identity's own token is written to.
+func sinks(cfg *configs.Config, tokens *tokencache.Cache, nearest func() string) []*tokencache.Sink {
+	if cfg.Identity == nil {
+		return nil
+	}
+	var out []*tokencache.Sink
+	for _, s := range cfg.Identity.Sinks {
+		home := nearest
+		if s.Cluster != "" {
+			home = func() string { return homeOf(cfg, s.Cluster) }
+		}
+		out = append(out, tokens.NewSink(tokencache.SinkConfig{Path: s.Path, Mode: s.Mode, Home: home}))
 	}
 	return out
 }
@@ -170,7 +186,12 @@ func options(o configs.Options) map[string]string {
 		"secret_id": o.SecretID.Reveal(), "secret_id_file": o.SecretIDFile,
 		"role": o.Role, "token_path": o.TokenPath, "path": o.Path, "jwt_file": o.JWTFile,
 		"username": o.Username, "password": o.Password.Reveal(), "password_file": o.PasswordFile,
-		"name": o.Name,
+		"name": o.Name, "type": o.Type, "region": o.Region, "header_value": o.HeaderValue,
+		"nonce": o.Nonce.Reveal(), "signature": o.Signature,
+		"service_account": o.ServiceAccount, "resource": o.Resource,
+	}
+	if o.SecretIDWrapped {
+		all["secret_id_wrapped"] = "true"
 	}
 	for name, value := range all {
 		if value == "" {

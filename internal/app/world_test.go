@@ -174,6 +174,10 @@ func (w *world) try(method, path, body string, header ...string) (reply, error) 
 		return reply{}, err
 	}
 	defer resp.Body.Close()
+	return decoded(resp)
+}
+
+func decoded(resp *http.Response) (reply, error) {
 	raw, err := io.ReadAll(resp.Body)
 	out := reply{status: resp.StatusCode, header: resp.Header, body: string(raw)}
 	if json.Unmarshal(raw, &out.whole) == nil {
