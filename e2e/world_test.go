@@ -106,6 +106,14 @@ func (w *world) startProxy(extra string) {
 	w.run(w.configuration(nearest, extra))
 }
 
+// proxyIn is the same world as seen through another proxy, in another region.
+func (w *world) proxyIn(region string) *world {
+	w.t.Helper()
+	there := *w
+	there.run(w.configuration(region, ""))
+	return &there
+}
+
 // run runs `vrproxy run` until the test ends.
 func (w *world) run(configuration string) {
 	w.t.Helper()
