@@ -136,8 +136,9 @@ func (w *world) everywhere() {
 	}
 }
 
-// database gets credentials, uses them, renews them and gives them back.
-func (w *world) database() {
+// databaseEngine lets Vault make users of the private PostgreSQL.
+func (w *world) databaseEngine() *postgres.Server {
+	w.t.Helper()
 	pg := &postgres.Server{Host: os.Getenv(envPostgres)}
 	w.setUp(
 		[2]string{"sys/mounts/database", `{"type":"database"}`},
@@ -145,6 +146,12 @@ func (w *world) database() {
 			pg.URL("{{username}}", "{{password}}"), postgres.User, postgres.Password)},
 		[2]string{"database/roles/readonly", `{"db_name":"e2e","default_ttl":"10m","max_ttl":"1h","creation_statements":["CREATE ROLE \"{{name}}\" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"]}`},
 	)
+	return pg
+}
+
+// database gets credentials, uses them, renews them and gives them back.
+func (w *world) database() {
+	pg := w.databaseEngine()
 	w.login()
 	got := w.vaultJSON(1, "read", "database/creds/readonly")
 	user, password, lease := got.text("data", "username"), got.text("data", "password"), got.text("lease_id")

@@ -41,8 +41,20 @@ func runScript(t *testing.T, address string) []conformance.Answer {
 }
 
 // startDevVault runs a server without anything of the laboratory and returns its
-// address.
+// address once it is ready.
 func startDevVault(t *testing.T) string {
+	t.Helper()
+	address := "http://" + runDevVault(t)
+	w := &world{t: t, http: &http.Client{Transport: &http.Transport{}, Timeout: time.Second}}
+	t.Cleanup(w.http.CloseIdleConnections)
+	w.eventually("the dev server is ready", func() bool {
+		return w.do(address, lab.RootToken, http.MethodGet, "sys/health", "").status == http.StatusOK
+	})
+	return address
+}
+
+// runDevVault starts a server and returns its host and port.
+func runDevVault(t *testing.T, more ...string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -50,7 +62,8 @@ func startDevVault(t *testing.T) string {
 	}
 	address := l.Addr().String()
 	_ = l.Close() // only its number was wanted
-	cmd := exec.Command(os.Getenv(envVault), "server", "-dev", "-dev-listen-address="+address, "-dev-root-token-id="+lab.RootToken, "-dev-no-store-token")
+	args := append([]string{"server", "-dev", "-dev-listen-address=" + address, "-dev-root-token-id=" + lab.RootToken, "-dev-no-store-token"}, more...)
+	cmd := exec.Command(os.Getenv(envVault), args...)
 	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -59,10 +72,5 @@ func startDevVault(t *testing.T) string {
 		_ = cmd.Process.Kill() // it only fails when the server has ended
 		_ = cmd.Wait()         // killed: not a clean end
 	})
-	w := &world{t: t, http: &http.Client{Transport: &http.Transport{}, Timeout: time.Second}}
-	t.Cleanup(w.http.CloseIdleConnections)
-	w.eventually("the dev server is ready", func() bool {
-		return w.do("http://"+address, lab.RootToken, http.MethodGet, "sys/health", "").status == http.StatusOK
-	})
-	return "http://" + address
+	return address
 }

@@ -20,6 +20,7 @@ func TestFront(t *testing.T) {
 	t.Run("forwarding", func(t *testing.T) { w.in(t).forwarding() })
 	t.Run("rights are checked first", func(t *testing.T) { w.in(t).rightsFirst() })
 	t.Run("tokens stay", func(t *testing.T) { w.in(t).tokensStay() })
+	t.Run("batch tokens", func(t *testing.T) { w.in(t).batchTokensAnywhere() })
 	t.Run("wrapped secret id", func(t *testing.T) { w.in(t).wrappedSecretID() })
 	t.Run("local mounts", func(t *testing.T) { w.in(t).localMounts() })
 	t.Run("index", func(t *testing.T) { w.in(t).requiredIndex() })
@@ -83,6 +84,24 @@ func (w *world) tokensStay() {
 	token := w.loginAt(nearest)
 	w.want(w.at(nearest, token, http.MethodGet, "auth/token/lookup-self", ""), 200, "userpass-demo")
 	w.want(w.at("us-west", token, http.MethodGet, "auth/token/lookup-self", ""), 403, "invalid token")
+}
+
+// batchTokensAnywhere: of a batch token nothing is stored, so an orphan is valid
+// wherever the keys are; one with a parent is not where its parent is not.
+func (w *world) batchTokensAnywhere() {
+	parent := w.loginAt(nearest)
+	for _, c := range []struct {
+		token, path string
+		west        int // the status at another cluster
+	}{
+		{lab.RootToken, "auth/token/create-orphan", 200},
+		{parent, "auth/token/create", 403},
+	} {
+		r := w.at(nearest, c.token, http.MethodPost, c.path, `{"type":"batch","policies":["demo"],"ttl":"1h"}`)
+		token := w.parse(r.body).text("auth", "client_token")
+		w.want(w.at(nearest, token, http.MethodGet, "secret/data/hello", ""), 200, "")
+		w.want(w.at("us-west", token, http.MethodGet, "secret/data/hello", ""), c.west, "")
+	}
 }
 
 func (w *world) wrappedSecretID() {

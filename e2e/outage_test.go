@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -38,9 +37,7 @@ func TestNearestKilled(t *testing.T) {
 	stop := reads.start(w, token)
 	w.eventually("clients read at the nearest cluster", func() bool { return reads.count() >= readers*readsEach/2 })
 	killed := time.Now()
-	if err := syscall.Kill(w.lab.Cluster(nearest).PID(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	w.kill(nearest)
 	acknowledged := w.writeAll(token)
 	w.eventually("clients read elsewhere", func() bool { return reads.count() >= readers*readsEach })
 	all := stop()

@@ -31,9 +31,18 @@ type world struct {
 	t     *testing.T
 	lab   *lab.Lab
 	http  *http.Client
-	proxy string // URL
+	proxy string // URL of its first listener
 	home  string // of the vault CLI
 	log   *proxyLog
+	said  ready
+	stop  func() // ends the proxy before the test does
+}
+
+// ready is what the proxy says when it is.
+type ready struct {
+	Msg       string   `json:"msg"`
+	Listeners []string `json:"listeners"`
+	Admin     string   `json:"admin"`
 }
 
 func clusters() []lab.ClusterConfig {
@@ -56,10 +65,17 @@ func newWorld(t *testing.T, extra string) *world {
 	return w
 }
 
-func (w *world) configuration(extra string) string {
+// common is in each configuration.
+const common = `
+admin: {address: "127.0.0.1:0"}
+health: {interval: 500ms, timeout: 400ms}
+shutdown: {drain_timeout: 5s}
+log: {level: debug}
+`
+
+func (w *world) configuration(region, extra string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "region: %s\nlisteners: [{address: \"127.0.0.1:0\"}]\nadmin: {address: \"127.0.0.1:0\"}\n", nearest)
-	b.WriteString("health: {interval: 500ms, timeout: 400ms}\nshutdown: {drain_timeout: 5s}\nlog: {level: debug}\n" + extra + "\nclusters:\n")
+	fmt.Fprintf(&b, "region: %s\nlisteners: [{address: \"127.0.0.1:0\"}]\n%s%s\nclusters:\n", region, common, extra)
 	for _, c := range w.lab.Clusters() {
 		fmt.Fprintf(&b, "  - {name: %s, region: %s, addresses: [%q]}\n", c.Name(), c.Region(), c.Address())
 	}
@@ -84,11 +100,25 @@ func (l *proxyLog) String() string {
 	return l.lines.String()
 }
 
-// startProxy runs `vrproxy run` until the test ends.
+// startProxy runs the proxy of the nearest region until the test ends.
 func (w *world) startProxy(extra string) {
 	w.t.Helper()
+	w.run(w.configuration(nearest, extra))
+}
+
+// proxyIn is the same world as seen through another proxy, in another region.
+func (w *world) proxyIn(region string) *world {
+	w.t.Helper()
+	there := *w
+	there.run(w.configuration(region, ""))
+	return &there
+}
+
+// run runs `vrproxy run` until the test ends.
+func (w *world) run(configuration string) {
+	w.t.Helper()
 	file := filepath.Join(w.t.TempDir(), "vrproxy.yaml")
-	if err := os.WriteFile(file, []byte(w.configuration(extra)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
 	cmd := exec.Command(os.Getenv(envProxy), "run", "-c", file)
@@ -99,13 +129,13 @@ func (w *world) startProxy(extra string) {
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.log = &proxyLog{}
-	address, ended := make(chan string, 1), make(chan struct{})
-	go w.log.read(stderr, address, ended)
-	w.t.Cleanup(func() { w.stopProxy(cmd, ended) })
+	log, up, ended := &proxyLog{}, make(chan ready, 1), make(chan struct{})
+	go log.read(stderr, up, ended)
+	w.log, w.stop = log, sync.OnceFunc(func() { w.stopProxy(cmd, log, ended) })
+	w.t.Cleanup(w.stop)
 	select {
-	case a := <-address:
-		w.proxy = "http://" + a
+	case w.said = <-up:
+		w.proxy = "http://" + w.said.Listeners[0]
 	case <-ended:
 		w.t.Fatalf("the proxy ended:\n%s", w.log)
 	case <-time.After(patience):
@@ -113,23 +143,20 @@ func (w *world) startProxy(extra string) {
 	}
 }
 
-func (l *proxyLog) read(r io.Reader, address chan<- string, ended chan<- struct{}) {
+func (l *proxyLog) read(r io.Reader, up chan<- ready, ended chan<- struct{}) {
 	defer close(ended)
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		l.add(lines.Text())
-		var said struct {
-			Msg       string   `json:"msg"`
-			Listeners []string `json:"listeners"`
-		}
+		var said ready
 		if json.Unmarshal(lines.Bytes(), &said) == nil && said.Msg == "ready" {
-			address <- said.Listeners[0]
+			up <- said
 		}
 	}
 }
 
 // stopProxy wants the exit code of a clean stop.
-func (w *world) stopProxy(cmd *exec.Cmd, ended <-chan struct{}) {
+func (w *world) stopProxy(cmd *exec.Cmd, log *proxyLog, ended <-chan struct{}) {
 	_ = cmd.Process.Signal(syscall.SIGTERM) // it only fails when the proxy has ended, which Wait tells
 	kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
@@ -138,7 +165,7 @@ func (w *world) stopProxy(cmd *exec.Cmd, ended <-chan struct{}) {
 		w.t.Errorf("the proxy's end: %v", err)
 	}
 	if w.t.Failed() {
-		w.t.Logf("the proxy's log:\n%s", w.log)
+		w.t.Logf("the proxy's log:\n%s", log)
 	}
 }
 

@@ -64,6 +64,15 @@ func (r *real) start(ctx context.Context) error {
 	return r.engine.Learn(ctx)
 }
 
+// takeKeys gives a secondary the keys of the primary, as joining the set does in
+// Vault Enterprise.
+func (r *real) takeKeys(primary *real) error {
+	if r == primary {
+		return nil
+	}
+	return r.server.Clone(primary.server)
+}
+
 func (r *real) follow(ctx context.Context, source backend, f follow) {
 	src := source.(*real).engine // clusters of one lab are of one kind
 	for ctx.Err() == nil && f.live() {
@@ -154,12 +163,18 @@ func (l *Lab) newReal(c *Cluster, key []byte) (backend, error) {
 func (l *Lab) fillReal(first *Cluster) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if err := l.each(func(r *real) error { return r.start(ctx) }); err != nil {
-		return err
-	}
 	primary, ok := first.backend.(*real)
 	if !ok {
 		return fmt.Errorf("cluster %s has no process of its own", first.name)
+	}
+	if err := primary.server.Init(ctx); err != nil {
+		return err
+	}
+	if err := l.each(func(r *real) error { return r.takeKeys(primary) }); err != nil {
+		return err
+	}
+	if err := l.each(func(r *real) error { return r.start(ctx) }); err != nil {
+		return err
 	}
 	for _, s := range realContent() {
 		if err := primary.engine.Write(ctx, http.MethodPost, s.path, s.body); err != nil {

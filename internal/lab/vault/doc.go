@@ -1,11 +1,15 @@
 // Package vault makes a cluster's engine of a real Vault Community process.
 //
 // Server is the process: started with a file storage in a temporary directory,
-// initialised and unsealed, killed with SIGKILL and started again on the same
-// port with the same data. Engine executes requests on it and replicates by
-// statement: Community has no replication, so each write that Vault Enterprise
-// would replicate is noted as a request, and executed again on the other
-// clusters' processes in the same order.
+// unsealed, killed with SIGKILL and started again on the same port with the same
+// data. The servers of one lab begin as copies of one storage that was initialised
+// and never opened: they have the same keys, as in a replication set, so that an
+// orphan batch token is valid on all.
+//
+// Engine executes requests on a Server and replicates by statement: Community has
+// no replication, so each write that Vault Enterprise would replicate is noted as
+// a request, and executed again on the other clusters' processes in the same
+// order.
 //
 // What a statement does has to be the same everywhere. Where Vault makes up
 // something random the statement is rewritten to carry it (AppRole's role ids

@@ -42,7 +42,8 @@ type Server struct {
 
 	mu   sync.Mutex
 	proc *process // nil: killed
-	key  string   // for unsealing
+	key  string   // for unsealing; empty: the storage is not initialised
+	root string   // the first root token, until the configured one is made
 }
 
 // NewServer makes the storage of a server, which Close removes.
@@ -72,27 +73,74 @@ func (s *Server) PID() int {
 	return s.proc.cmd.Process.Pid
 }
 
-// Start starts the process and waits until it serves. The first time it is
-// initialised, later it finds its data again.
-func (s *Server) Start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
-	defer cancel()
-	first := s.key == ""
-	err := s.startOnce(ctx)
-	for i := 1; first && err != nil && i < startTries; i++ { // someone may have taken the port
-		s.Kill()
-		s.address, s.key = "", ""
-		_ = os.RemoveAll(filepath.Join(s.dir, "data"))
-		err = s.startOnce(ctx)
+// Init makes keys and a first root token in the storage. The server is not
+// running before nor after.
+func (s *Server) Init(ctx context.Context) error {
+	return s.started(ctx, startTries, func(ctx context.Context, p *process) error {
+		defer s.Kill() // sealed, so that nothing is being written
+		if err := s.until(ctx, p, "sys/seal-status", http.StatusOK); err != nil {
+			return err
+		}
+		var made struct {
+			Keys []string `json:"keys"`
+			Root string   `json:"root_token"`
+		}
+		if err := s.call(ctx, "", http.MethodPut, "sys/init", `{"secret_shares":1,"secret_threshold":1}`, &made); err != nil {
+			return err
+		}
+		s.key, s.root = made.Keys[0], made.Root
+		return nil
+	})
+}
+
+// Clone copies the storage of a server that was initialised and never started.
+// Both have the same keys then, as the clusters of a replication set have: what is
+// valid by its encryption alone, an orphan batch token, is valid on both.
+func (s *Server) Clone(from *Server) error {
+	if err := os.CopyFS(s.data(), os.DirFS(from.data())); err != nil {
+		return fmt.Errorf("copying the storage of %s: %w", from.cfg.Name, err)
 	}
-	if err != nil {
-		s.Kill()
-		return fmt.Errorf("starting the Vault of %s: %w%s", s.cfg.Name, err, s.tail())
-	}
+	s.key, s.root = from.key, from.root
 	return nil
 }
 
-func (s *Server) startOnce(ctx context.Context) error {
+// Start starts the process and waits until it serves. A storage without keys is
+// initialised first.
+func (s *Server) Start(ctx context.Context) error {
+	if s.key == "" {
+		if err := s.Init(ctx); err != nil {
+			return err
+		}
+	}
+	tries := 1 // clients know its address
+	if s.root != "" {
+		tries = startTries
+	}
+	return s.started(ctx, tries, s.open)
+}
+
+// started starts the process and does something with it. Someone may have taken the
+// port, so it is tried with several.
+func (s *Server) started(ctx context.Context, tries int, then func(context.Context, *process) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	var err error
+	for i := range tries {
+		if i > 0 {
+			s.address = ""
+		}
+		if s.key == "" {
+			_ = os.RemoveAll(s.data()) // keys that nobody knows
+		}
+		if err = s.startOnce(ctx, then); err == nil {
+			return nil
+		}
+		s.Kill()
+	}
+	return fmt.Errorf("starting the Vault of %s: %w%s", s.cfg.Name, err, s.tail())
+}
+
+func (s *Server) startOnce(ctx context.Context, then func(context.Context, *process) error) error {
 	if err := s.configure(ctx); err != nil {
 		return err
 	}
@@ -108,8 +156,10 @@ func (s *Server) startOnce(ctx context.Context) error {
 	s.mu.Lock()
 	s.proc = p
 	s.mu.Unlock()
-	return s.open(ctx, p)
+	return then(ctx, p)
 }
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 // configure writes the server's configuration.
 func (s *Server) configure(ctx context.Context) error {
@@ -123,7 +173,7 @@ func (s *Server) configure(ctx context.Context) error {
 	}
 	raw, err := json.Marshal(map[string]any{
 		"disable_mlock": true, "api_addr": s.cfg.APIAddr(), "log_level": "warn",
-		"storage":  map[string]any{"file": map[string]any{"path": filepath.Join(s.dir, "data")}},
+		"storage":  map[string]any{"file": map[string]any{"path": s.data()}},
 		"listener": map[string]any{"tcp": map[string]any{"address": s.address, "tls_disable": true}},
 	})
 	if err != nil {
@@ -132,29 +182,23 @@ func (s *Server) configure(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(s.dir, "vault.json"), raw, 0o600)
 }
 
-// open initialises and unseals the server.
+// open unseals the server and, the first time, makes the configured root token.
 func (s *Server) open(ctx context.Context, p *process) error {
 	if err := s.until(ctx, p, "sys/seal-status", http.StatusOK); err != nil {
 		return err
 	}
-	root := ""
-	if s.key == "" {
-		var made struct {
-			Keys []string `json:"keys"`
-			Root string   `json:"root_token"`
-		}
-		if err := s.call(ctx, "", http.MethodPut, "sys/init", `{"secret_shares":1,"secret_threshold":1}`, &made); err != nil {
-			return err
-		}
-		s.key, root = made.Keys[0], made.Root
-	}
 	if err := s.call(ctx, "", http.MethodPut, "sys/unseal", fmt.Sprintf(`{"key":%q}`, s.key), nil); err != nil {
 		return err
 	}
-	if err := s.until(ctx, p, "sys/health", http.StatusOK); err != nil || root == "" {
+	if err := s.until(ctx, p, "sys/health", http.StatusOK); err != nil || s.root == "" {
 		return err
 	}
-	return s.call(ctx, root, http.MethodPost, "auth/token/create", fmt.Sprintf(`{"id":%q,"policies":["root"],"no_parent":true}`, s.cfg.RootToken), nil)
+	body := fmt.Sprintf(`{"id":%q,"policies":["root"],"no_parent":true}`, s.cfg.RootToken)
+	err := s.call(ctx, s.root, http.MethodPost, "auth/token/create", body, nil)
+	if err == nil {
+		s.root = ""
+	}
+	return err
 }
 
 // until polls a path until it answers with a status.
