@@ -42,6 +42,11 @@ func TestCertificate(t *testing.T) {
 		{"without lending, Vault misses a token", keeps, "", http.MethodGet, secret, "", 403, "", "permission denied"},
 		{"without lending, no login", keeps, "", http.MethodPost, login, `{}`, 403, "identity-not-lent", "does not lend"},
 		{"nor for the role", keeps, "", http.MethodPost, login, `{"name":"app"}`, 403, "identity-not-lent", "does not lend"},
+		// Nor for who adds what Vault ignores: on the way of a login of unknown kind, there
+		// is no certificate.
+		{"nor with something else in it", keeps, "", http.MethodPost, login, `{"name":"app","x":"y"}`, 400, "", "client certificate"},
+		{"nor with a large body", keeps, "", http.MethodPost, login, `{"name":"app","x":"` + strings.Repeat("x", 70_000) + `"}`, 400, "", "client certificate"},
+		{"nor with what is no JSON", keeps, "", http.MethodPost, login, `name=app`, 400, "", ""},
 		{"a token of one's own serves", keeps, token, http.MethodGet, secret, "", 200, "", "hello"},
 	} {
 		r := w.do(c.base, c.token, c.method, c.path, c.body)

@@ -300,7 +300,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 
 	var sent sentinel
 	req := x.request(sent.trace(ctx), address, token, a.out.repeatable)
-	resp, err := x.p.cfg.Upstream.RoundTrip(c.Name, req) //nolint:bodyclose // answer.close does, once the client has it
+	resp, err := x.p.cfg.Upstream.RoundTrip(c.Name, req, x.hidesCertificate()) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = fmt.Errorf("%w (%w)", cause, err)

@@ -110,6 +110,13 @@ func (x *exchange) wouldLendCertificate() bool {
 	return x.r.Header.Get("Authorization") == "" && !x.body.carriesCredential()
 }
 
+// hidesCertificate is for the other logins of which nobody knows what they are: Vault
+// must not see the certificate, whatever the client added to deceive us. Where Vault
+// wants one of everybody, they fail.
+func (x *exchange) hidesCertificate() bool {
+	return x.p.cfg.ShowsCertificate && x.policy.Lend == LendNever && x.decision.Special == routing.Login && x.decision.Engine == ""
+}
+
 // learnMount asks Vault about a mount that is not known, with the client's rights,
 // before anything is guessed. It costs a token none of its uses.
 func (x *exchange) learnMount() bool {

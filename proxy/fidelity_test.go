@@ -42,7 +42,7 @@ func (noMounts) Refresh(string, string, string)                             {}
 
 type transport struct{ *http.Transport }
 
-func (t transport) RoundTrip(_ string, r *http.Request) (*http.Response, error) {
+func (t transport) RoundTrip(_ string, r *http.Request, _ bool) (*http.Response, error) {
 	return t.Transport.RoundTrip(r)
 }
 

@@ -56,7 +56,7 @@ func (*pair) Table() *routing.Table {
 }
 
 // RoundTrip is both clusters.
-func (p *pair) RoundTrip(cluster string, r *http.Request) (*http.Response, error) {
+func (p *pair) RoundTrip(cluster string, r *http.Request, _ bool) (*http.Response, error) {
 	if r.Body != nil {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}

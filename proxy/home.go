@@ -122,8 +122,6 @@ func (x *exchange) bindTo(t tokencache.Thing) *failure {
 	case errors.Is(err, tokencache.ErrNowhere):
 	case !errors.Is(err, tokencache.ErrUndecided):
 		return &failure{code: clientGone, text: "the client went away"}
-	case x.wanders && x.decision.Effect == routing.Repeatable:
-		// The token is good at one home only, so it can act on nothing elsewhere.
 	case x.decision.Class == routing.Owner:
 		return ownerUnknown(t.Kind)
 	}
@@ -151,10 +149,15 @@ func (x *exchange) find(t tokencache.Thing) (string, error) {
 // itself. It has one use, so it is never spent on finding out where it belongs.
 func (x *exchange) bindWrapping() *failure {
 	name := x.fields.Token
-	if name == "" {
+	switch {
+	case name == "":
 		name = x.token.value
-	} else if f := x.findSession(); f != nil {
-		return f
+	case x.token.value == "":
+		if f := x.findSession(); f != nil { // the identity, perhaps
+			return f
+		}
+	case x.token.value != name:
+		x.ownSession() // any other token goes as it is: it may be a wrapping token, too
 	}
 	return x.bindTo(x.thing(tokencache.Wrapping, name))
 }

@@ -42,7 +42,8 @@ type Mounts interface {
 // Upstream sends one request to the node its URL names, over the cluster's
 // connections.
 type Upstream interface {
-	RoundTrip(cluster string, req *http.Request) (*http.Response, error)
+	// RoundTrip sends it; bare over a connection without a client certificate.
+	RoundTrip(cluster string, req *http.Request, bare bool) (*http.Response, error)
 }
 
 // Config is all that a Proxy needs. Everything without a default is required.

@@ -1,5 +1,7 @@
 package routing
 
+import "slices"
+
 // authTables are the tables of the bundled auth methods; "auth" is for all others,
 // of which at least the shape of the login is known. Sources are those of Vault
 // 1.21.4 and of the plugin modules it ships.
@@ -54,15 +56,19 @@ func authAppRole() []row {
 
 const tidyLies = "a secondary says yes, then fails in the background"
 
+// authAWS has its lists under their names of before 1.7, too.
 func authAWS() []row {
 	const local = "which instances logged in is kept by each cluster"
-	return append(method("config/*", "role/*", "roles", "roletag-denylist/*"),
-		row{path: "config/rotate-root", verbs: Update, class: Primary, direct: true, why: outsideFirst},
-		row{path: "role/+/tag", verbs: Update, class: Nearest, effect: Repeatable, why: "signs and returns, nothing is written"},
-		row{path: "identity-accesslist/*", verbs: reads, class: Nearest, effect: Repeatable, why: local},
-		row{path: "identity-accesslist/*", verbs: Delete, class: Nearest, why: local},
-		row{path: "tidy/identity-accesslist", verbs: Update, class: Nearest, why: local},
-		row{path: "tidy/roletag-denylist", verbs: Update, class: Primary, direct: true, why: tidyLies},
+	return slices.Concat(
+		method("config/*", "role/*", "roles", "roletag-denylist/*", "roletag-blacklist/*"),
+		each(row{verbs: reads, class: Nearest, effect: Repeatable, why: local}, "identity-accesslist/*", "identity-whitelist/*"),
+		each(row{verbs: Delete, class: Nearest, why: local}, "identity-accesslist/*", "identity-whitelist/*"),
+		each(row{verbs: Update, class: Nearest, why: local}, "tidy/identity-accesslist", "tidy/identity-whitelist"),
+		each(row{verbs: Update, class: Primary, direct: true, why: tidyLies}, "tidy/roletag-denylist", "tidy/roletag-blacklist"),
+		[]row{
+			{path: "config/rotate-root", verbs: Update, class: Primary, direct: true, why: outsideFirst},
+			{path: "role/+/tag", verbs: Update, class: Nearest, effect: Repeatable, why: "signs and returns, nothing is written"},
+		},
 	)
 }
 

@@ -436,6 +436,19 @@ func TestWrappingTokenGoesHome(t *testing.T) {
 	}
 }
 
+// The same wrapping token as the token of the request and in the body: Vault's clients
+// send it so. Looking at it leaves it its one use.
+func TestAWrappingTokenSentTwiceIsNotSpent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	info, _ := w.direct("us-west", "GET", "secret/data/hello", "", "X-Vault-Wrap-TTL", "60s").whole["wrap_info"].(map[string]any)
+	w.token, _ = info["token"].(string)
+	both := fmt.Sprintf(`{"token":%q}`, w.token)
+	w.want(w.do("POST", "sys/wrapping/lookup", both), 200, "us-west")
+	w.want(w.do("POST", "sys/wrapping/lookup", both), 200, "us-west")
+	w.want(w.do("POST", "sys/wrapping/unwrap", both), 200, "us-west")
+}
+
 func TestRevokeSelfEndsTheSessionEverywhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")

@@ -44,6 +44,7 @@ const maxControlBody = 1 << 20
 // Pool is safe for concurrent use. Close it to drop idle connections.
 type Pool struct {
 	data        map[string]*http.Transport
+	bare        map[string]*http.Transport // without a client certificate; where there is none, data
 	control     map[string]*http.Transport
 	callTimeout time.Duration
 }
@@ -56,9 +57,15 @@ func New(cfg Config) *Pool {
 	if cfg.CallTimeout <= 0 {
 		cfg.CallTimeout = 10 * time.Second
 	}
-	p := &Pool{data: make(map[string]*http.Transport), control: make(map[string]*http.Transport), callTimeout: cfg.CallTimeout}
+	p := &Pool{data: make(map[string]*http.Transport), bare: make(map[string]*http.Transport), control: make(map[string]*http.Transport), callTimeout: cfg.CallTimeout}
 	for _, c := range cfg.Clusters {
 		p.data[c.Name] = transport(c.TLS, cfg.DialTimeout, 256)
+		p.bare[c.Name] = p.data[c.Name]
+		if c.TLS != nil && (c.TLS.GetClientCertificate != nil || len(c.TLS.Certificates) > 0) {
+			t := c.TLS.Clone()
+			t.Certificates, t.GetClientCertificate = nil, nil
+			p.bare[c.Name] = transport(t, cfg.DialTimeout, 8)
+		}
 		p.control[c.Name] = transport(c.TLS, cfg.DialTimeout, 8)
 	}
 	return p
@@ -110,18 +117,23 @@ func (c *countingConn) Written() int64 { return c.written.Load() }
 
 // Close drops idle connections. Requests in flight go on.
 func (p *Pool) Close() {
-	for _, pools := range []map[string]*http.Transport{p.data, p.control} {
+	for _, pools := range []map[string]*http.Transport{p.data, p.bare, p.control} {
 		for _, t := range pools {
 			t.CloseIdleConnections()
 		}
 	}
 }
 
-// RoundTrip sends one client request to a cluster; its URL names the node.
+// RoundTrip sends one client request to a cluster; its URL names the node. bare sends
+// it over a connection on which no client certificate is shown.
 // Redirects are not followed and nothing is retried beyond what net/http does
 // before a byte was sent.
-func (p *Pool) RoundTrip(cluster string, req *http.Request) (*http.Response, error) {
-	t, ok := p.data[cluster]
+func (p *Pool) RoundTrip(cluster string, req *http.Request, bare bool) (*http.Response, error) {
+	pools := p.data
+	if bare {
+		pools = p.bare
+	}
+	t, ok := pools[cluster]
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
 	}

@@ -42,7 +42,7 @@ func get(t *testing.T, p *Pool, cluster, url string) (*http.Response, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := p.RoundTrip(cluster, req)
+	resp, err := p.RoundTrip(cluster, req, false)
 	if err == nil {
 		t.Cleanup(func() { _ = resp.Body.Close() })
 	}
@@ -165,7 +165,7 @@ func TestWrittenBytesAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := p.RoundTrip("a", req)
+	resp, err := p.RoundTrip("a", req, false)
 	if err != nil {
 		t.Fatal(err)
 	}
