@@ -68,9 +68,6 @@ func (c Config) withDefaults() Config {
 // ErrUnknownCluster is returned for a cluster name that is not configured.
 var ErrUnknownCluster = errors.New("no such cluster")
 
-// fastRechecks is how many times faster a node under suspicion is probed.
-const fastRechecks = 10
-
 // Checker probes all nodes and publishes the topology.
 type Checker struct {
 	cfg      Config
@@ -140,14 +137,19 @@ func (c *Checker) Run(ctx context.Context) error {
 // Failed reports that a real request could not be served by a node: it counts like
 // a failed probe, and the node is probed at once. It never blocks on I/O.
 func (c *Checker) Failed(cluster, address string, err error) {
-	th := c.thresholds()
+	th, now := c.thresholds(), time.Now()
 	if n, ok := c.node(cluster, address); ok && n.up && !n.suspect { // or nothing would change
-		c.update(cluster, address, func(n nodeState) nodeState { return n.doubted("request failed: "+brief(err), th) })
+		c.update(cluster, address, func(n nodeState) nodeState { return n.doubted("request failed: "+brief(err), th, now) })
 	}
 	select {
 	case c.kicks[nodeKey(cluster, address)] <- struct{}{}:
 	default:
 	}
+}
+
+// Succeeded reports that a node whose Struck is true served a real request.
+func (c *Checker) Succeeded(cluster, address string) {
+	c.update(cluster, address, nodeState.served)
 }
 
 // Drain takes a cluster out of service until Undrain. The error is
@@ -186,13 +188,21 @@ func (c *Checker) watch(ctx context.Context, cluster, address string) {
 	}
 }
 
-// pause spreads probes (10 % jitter) and hurries while a node is under suspicion.
+// pause spreads probes (10 % jitter) and hurries while a node is under suspicion, and to
+// the end of the time for which one is held back.
 func (c *Checker) pause(cluster, address string) time.Duration {
-	interval := c.cfg.Interval
-	if n, ok := c.node(cluster, address); ok && n.suspect {
-		interval /= fastRechecks
+	interval, held := c.cfg.Interval, time.Duration(0)
+	if n, ok := c.node(cluster, address); ok {
+		held = time.Until(n.held)
+		if n.suspect {
+			interval /= fastRechecks
+		}
 	}
-	return time.Duration(float64(interval) * (0.9 + 0.2*rand.Float64()))
+	wait := time.Duration(float64(interval) * (0.9 + 0.2*rand.Float64()))
+	if held > 0 {
+		wait = min(wait, held)
+	}
+	return wait
 }
 
 func (c *Checker) probe(ctx context.Context, cluster, address string) {
@@ -205,12 +215,12 @@ func (c *Checker) probe(ctx context.Context, cluster, address string) {
 		return // stopping says nothing about the node
 	}
 	if err != nil {
-		c.update(cluster, address, func(n nodeState) nodeState { return n.bad("probe failed: "+brief(err), th) })
+		c.update(cluster, address, func(n nodeState) nodeState { return n.bad("probe failed: "+brief(err), th, time.Now()) })
 		return
 	}
 	report.Took = time.Since(start)
 	status := c.replication(ctx, cluster, address, report)
-	c.update(cluster, address, func(n nodeState) nodeState { return n.good(report, status, th) })
+	c.update(cluster, address, func(n nodeState) nodeState { return n.good(report, status, th, time.Now()) })
 }
 
 // replication reads sys/replication/status where there is replication. Listeners
@@ -262,7 +272,7 @@ func (c *Checker) update(cluster, address string, fold func(nodeState) nodeState
 
 // publishLocked makes and stores the next topology and wakes who waits for it.
 func (c *Checker) publishLocked() {
-	prev := c.topology.Load()
+	prev, now := c.topology.Load(), time.Now()
 	next := &Topology{Generation: 1, Region: c.cfg.Region}
 	if prev != nil {
 		next.Generation = prev.Generation + 1
@@ -273,8 +283,8 @@ func (c *Checker) publishLocked() {
 			before = prev.Clusters[i]
 		}
 		nodes := slices.Clone(c.nodes[cl.Name])
-		slices.SortStableFunc(nodes, better)
-		next.Clusters = append(next.Clusters, judgeCluster(cl, i, nodes, c.drained[cl.Name], before))
+		slices.SortStableFunc(nodes, func(a, b nodeState) int { return better(a, b, now) })
+		next.Clusters = append(next.Clusters, judgeCluster(cl, i, nodes, c.drained[cl.Name], before, now))
 	}
 	electPrimary(next)
 	c.topology.Store(next)

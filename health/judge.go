@@ -24,34 +24,49 @@ type nodeState struct {
 	rtt     time.Duration
 	report  Report
 	status  replication.Status
+
+	falls    int       // how often it went down lately
+	lastFall time.Time // when it last did
+	strikes  int       // failed requests since one was served
+	held     time.Time // until when it is used after all others
+	rose     time.Time // when it came back; zero: it was never down
 }
 
 // thresholds are how many observations in a row change a node's state.
 type thresholds struct{ fall, rise int }
 
 // good folds in a probe that the node answered.
-func (n nodeState) good(r Report, s *replication.Status, th thresholds) nodeState {
+func (n nodeState) good(r Report, s *replication.Status, th thresholds, now time.Time) nodeState {
 	first := !n.probed
 	n.probed, n.report, n.rtt = true, r, blend(n.rtt, r.Took)
 	if s != nil {
 		n.status = *s
 	}
 	if why := r.refusal(); why != "" { // its own word needs no repetition
+		if n.up {
+			n = n.fell(now)
+		}
 		n.up, n.suspect, n.oks, n.fails, n.reason = false, false, 0, th.fall, why
 		return n
 	}
 	n.oks, n.fails, n.suspect = n.oks+1, 0, false
 	if n.up || first || n.oks >= th.rise {
+		if !n.up && !first {
+			n.rose = now
+		}
 		n.up, n.reason = true, ""
 	}
 	return n
 }
 
 // bad folds in a probe that failed.
-func (n nodeState) bad(why string, th thresholds) nodeState {
+func (n nodeState) bad(why string, th thresholds, now time.Time) nodeState {
 	n.fails, n.oks, n.reason = n.fails+1, 0, why
 	n.suspect = n.up
 	if n.fails >= th.fall || !n.probed {
+		if n.up {
+			n = n.fell(now)
+		}
 		n.up, n.suspect = false, false
 	}
 	n.probed = true
@@ -60,11 +75,17 @@ func (n nodeState) bad(why string, th thresholds) nodeState {
 
 // doubted folds in a failed request. Many requests fail at the same moment, so
 // only the first since the last probe counts.
-func (n nodeState) doubted(why string, th thresholds) nodeState {
-	if !n.up || n.suspect {
+func (n nodeState) doubted(why string, th thresholds, now time.Time) nodeState {
+	if !n.up || n.suspect || now.Before(n.held) {
 		return n
 	}
-	return n.bad(why, th)
+	return n.struck(now).bad(why, th, now)
+}
+
+// served folds in that a request was served.
+func (n nodeState) served() nodeState {
+	n.strikes = 0
+	return n
 }
 
 func blend(old, sample time.Duration) time.Duration {
@@ -74,13 +95,15 @@ func blend(old, sample time.Duration) time.Duration {
 	return old + time.Duration(rttWeight*float64(sample-old))
 }
 
-func (n nodeState) node() Node {
-	out := Node{Address: n.address, Reason: n.reason, RTT: n.rtt, State: StateDown}
+func (n nodeState) node(now time.Time) Node {
+	out := Node{Address: n.address, Reason: n.reason, RTT: n.rtt, State: StateDown, Struck: n.strikes > 0, Share: n.share(now)}
 	out.Active = n.up && !n.report.Standby
 	out.Serves = n.up
 	switch {
 	case n.up && n.suspect:
 		out.State = StateDegraded
+	case n.up && now.Before(n.held):
+		out.State, out.Reason = StateDegraded, "held back for a while: it failed lately"
 	case n.up:
 		out.State = StateHealthy
 	case !n.probed:
@@ -91,12 +114,12 @@ func (n nodeState) node() Node {
 
 // better orders nodes of a cluster: healthy before degraded before down, then the
 // active node, then performance standbys, then the shorter round trip.
-func better(a, b nodeState) int {
+func better(a, b nodeState, now time.Time) int {
 	rank := func(n nodeState) int {
 		switch {
 		case !n.up:
 			return 4
-		case n.suspect:
+		case n.suspect || now.Before(n.held):
 			return 3
 		case !n.report.Standby:
 			return 0
@@ -124,7 +147,7 @@ func authority(nodes []nodeState) (nodeState, bool) {
 
 // judgeCluster makes the picture of one cluster from its nodes, best first. prev
 // is the last picture: a role once known is kept while nobody tells otherwise.
-func judgeCluster(c ClusterConfig, order int, nodes []nodeState, drained bool, prev Cluster) Cluster {
+func judgeCluster(c ClusterConfig, order int, nodes []nodeState, drained bool, prev Cluster, now time.Time) Cluster {
 	out := Cluster{
 		Name: c.Name, Region: c.Region, DROf: c.DROf, Order: order,
 		Role: prev.Role, SetID: prev.SetID, ClusterID: prev.ClusterID, Lag: -1, State: StateDown,
@@ -133,12 +156,12 @@ func judgeCluster(c ClusterConfig, order int, nodes []nodeState, drained bool, p
 		out.Role = RoleUnknown
 	}
 	for _, n := range nodes {
-		out.Nodes = append(out.Nodes, n.node())
+		out.Nodes = append(out.Nodes, n.node(now))
 	}
 	out.Reason = out.Nodes[0].Reason
 	if n, ok := authority(nodes); ok {
 		out.State, out.Reason = out.Nodes[0].State, out.Nodes[0].Reason
-		out.RTT = n.rtt
+		out.RTT, out.Share = n.rtt, out.Nodes[0].Share
 		out.describe(n)
 	}
 	if c.Role != "" {

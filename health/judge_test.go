@@ -21,11 +21,12 @@ func serving(change ...func(*Report)) Report {
 func TestNodeJudgement(t *testing.T) {
 	t.Parallel()
 	th := thresholds{fall: 3, rise: 2}
-	good := func(n nodeState) nodeState { return n.good(serving(), nil, th) }
-	bad := func(n nodeState) nodeState { return n.bad("timeout", th) }
-	doubt := func(n nodeState) nodeState { return n.doubted("request failed", th) }
+	var now time.Time
+	good := func(n nodeState) nodeState { return n.good(serving(), nil, th, now) }
+	bad := func(n nodeState) nodeState { return n.bad("timeout", th, now) }
+	doubt := func(n nodeState) nodeState { return n.doubted("request failed", th, now) }
 	says := func(change func(*Report)) func(nodeState) nodeState {
-		return func(n nodeState) nodeState { return n.good(serving(change), nil, th) }
+		return func(n nodeState) nodeState { return n.good(serving(change), nil, th, now) }
 	}
 	sealed := says(func(r *Report) { r.Sealed = true })
 	no := false
@@ -65,7 +66,7 @@ func TestNodeJudgement(t *testing.T) {
 			for _, e := range c.events {
 				n = e(n)
 			}
-			if got := n.node(); got.State != c.want || got.Reason != c.reason {
+			if got := n.node(now.Add(holdMax)); got.State != c.want || got.Reason != c.reason {
 				t.Errorf("%s (%s), want %s (%s)", got.State, got.Reason, c.want, c.reason)
 			}
 		})
@@ -76,7 +77,7 @@ func TestRoundTripsAreBlended(t *testing.T) {
 	t.Parallel()
 	var n nodeState
 	for _, took := range []time.Duration{100, 100, 200, 0} {
-		n = n.good(serving(func(r *Report) { r.Took = took * time.Millisecond }), nil, thresholds{1, 1})
+		n = n.good(serving(func(r *Report) { r.Took = took * time.Millisecond }), nil, thresholds{1, 1}, time.Time{})
 	}
 	if n.rtt != 96*time.Millisecond { // 100, 100, 120, 96
 		t.Errorf("round trip %v, want 96ms", n.rtt)
@@ -97,7 +98,7 @@ func TestBetterNodesComeFirst(t *testing.T) {
 		node("near performance standby", true, false, true, true, 3),
 		node("active", true, false, false, false, 99),
 	}
-	slices.SortStableFunc(nodes, better)
+	slices.SortStableFunc(nodes, func(a, b nodeState) int { return better(a, b, time.Now()) })
 	var got []string
 	for _, n := range nodes {
 		got = append(got, n.address)

@@ -44,6 +44,8 @@ type Node struct {
 	Active  bool          // the node leads its cluster
 	Serves  bool          // the node answers client requests itself or forwards them inside its cluster
 	RTT     time.Duration // decaying average; 0 while unknown
+	Struck  bool          // requests failed there and none was served since: tell Succeeded
+	Share   float64       // part of the requests it should get, up to 1: less while it comes back
 }
 
 // Cluster is one Vault cluster, as last seen.
@@ -57,6 +59,7 @@ type Cluster struct {
 	State  State
 	Reason string        // why State is not healthy; empty otherwise
 	RTT    time.Duration // of the best node; 0 while unknown
+	Share  float64       // part of the requests it should get, up to 1: less while it comes back
 	Lag    time.Duration // replication lag behind the primary; negative while unknown
 	// ClusterID is Vault's own id of the cluster; empty while unknown.
 	ClusterID string

@@ -154,8 +154,18 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			x.passedOver(a, address)
 			return false, x.lost(a)
 		default:
+			x.served(c, address)
 			x.answer(a)
 			return false, nil
+		}
+	}
+}
+
+// served tells health of a node that failed requests before.
+func (x *exchange) served(c *health.Cluster, address string) {
+	for _, n := range c.Nodes {
+		if n.Struck && n.Address == address {
+			x.p.cfg.Health.Succeeded(c.Name, address)
 		}
 	}
 }

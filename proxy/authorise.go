@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 
@@ -94,7 +95,17 @@ func (x *exchange) authorise() *failure {
 		x.wanders = false // who names a cluster says that the token is good there
 		return nil
 	}
+	x.limits.Lot = x.lot()
 	return x.bind()
+}
+
+// lot is the same for all requests of a session, so that it does not go to and fro
+// while a cluster comes back.
+func (x *exchange) lot() float64 {
+	if x.session != nil {
+		return x.session.Lot()
+	}
+	return rand.Float64() //nolint:gosec // spreads load
 }
 
 // wouldLendCertificate finds logins in which Vault would see nothing but the

@@ -31,6 +31,7 @@ type fixed struct{ t *health.Topology }
 func (f fixed) Topology() *health.Topology  { return f.t }
 func (f fixed) Changed() <-chan struct{}    { return nil }
 func (f fixed) Failed(_, _ string, _ error) {}
+func (fixed) Succeeded(_, _ string)         {}
 
 // noMounts knows no mount and never learns one.
 type noMounts struct{}

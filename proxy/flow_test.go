@@ -48,6 +48,7 @@ func (p *pair) Topology() *health.Topology {
 
 func (*pair) Changed() <-chan struct{}    { return nil }
 func (*pair) Failed(_, _ string, _ error) {}
+func (*pair) Succeeded(_, _ string)       {}
 func (*pair) Table() *routing.Table {
 	return (&routing.Table{}).With("", []routing.Mount{
 		{Path: "auth/people/", Type: "auth/userpass"}, {Path: "auth/sso/", Type: "auth/oidc"},

@@ -25,6 +25,8 @@ type Health interface {
 	Changed() <-chan struct{}
 	// Failed reports that a node could not serve a request.
 	Failed(cluster, address string, err error)
+	// Succeeded reports that a node whose Struck is true served one.
+	Succeeded(cluster, address string)
 }
 
 // Mounts is what the proxy needs of the mount learner.

@@ -69,6 +69,9 @@ type Constraint struct {
 	Home string // the home that the token or subject is bound to; empty: none
 	// HomeFirst makes Home the first choice instead of the only one.
 	HomeFirst bool
+	// Lot, from 0 to below 1, decides whether this request is one of the few that a
+	// cluster gets that has just come back.
+	Lot float64
 	// Homes are all homes on which the token may be valid, the likeliest first; empty:
 	// that is known, or does not matter.
 	Homes []string
@@ -115,7 +118,7 @@ func (p *Planner) Plan(t *health.Topology, d Decision, c Constraint) (Plan, erro
 	if d.Class == Primary {
 		return o.write(t, plan)
 	}
-	plan.Candidates, plan.LastResort = o.nearest, o.lastResort
+	plan.Candidates, plan.LastResort = eased(o.nearest, c.Lot), o.lastResort
 	if c.Home != "" {
 		plan.Candidates = homeFirst(t, o.nearest, c.Home)
 	}
@@ -123,6 +126,25 @@ func (p *Planner) Plan(t *health.Topology, d Decision, c Constraint) (Plan, erro
 		return plan, &Refusal{Code: NoHealthyCluster, Text: "no configured cluster may serve this request", Wait: true}
 	}
 	return plan, nil
+}
+
+// eased gives the cluster that has just come back its share of the requests, and the
+// others to the next that is as well.
+func eased(nearest []Candidate, lot float64) []Candidate {
+	if len(nearest) < 2 || lot < share(nearest[0]) || nearest[1].State != health.StateHealthy {
+		return nearest
+	}
+	out := slices.Clone(nearest)
+	out[0], out[1] = out[1], out[0]
+	return out
+}
+
+// share of a cluster that nobody told of is all.
+func share(c Candidate) float64 {
+	if c.Share == 0 {
+		return 1
+	}
+	return c.Share
 }
 
 // write plans for the primary.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -25,6 +26,7 @@ type Session struct {
 	everywhere bool        // an orphan batch token: valid on every cluster of the set
 	creds      credentials // nil: cannot be repeated
 	flight     singleflight.Group
+	lot        float64
 
 	mu      sync.Mutex
 	tokens  map[string]held      // by home
@@ -69,8 +71,11 @@ func (h held) renewalDue(now time.Time) bool {
 }
 
 func (c *Cache) newSession(k key, home string, client Token, creds credentials) *Session {
-	return &Session{cache: c, key: k, client: client, home: home, creds: creds, tokens: make(map[string]held), owns: make(map[string]time.Time), refused: make(map[string]time.Time), used: time.Now()}
+	return &Session{cache: c, key: k, client: client, home: home, creds: creds, tokens: make(map[string]held), owns: make(map[string]time.Time), refused: make(map[string]time.Time), used: time.Now(), lot: rand.Float64()} //nolint:gosec // spreads load
 }
+
+// Lot is a number from 0 to below 1, by chance and the same for the session's life.
+func (s *Session) Lot() float64 { return s.lot }
 
 // Client is the token the client holds; zero for the proxy's own identity.
 func (s *Session) Client() Token { return s.client }
