@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,6 +24,7 @@ const (
 	lagPause    = 50 * time.Millisecond // between repeats at a cluster that lags
 	lagRepeats  = 10                    // such repeats at most, per request
 	maxRelogins = 1                     // new logins because of a refused token, per cluster
+	maxMoves    = 2                     // redirects followed, per cluster
 )
 
 // errAnswerTimeout is the cause of a cancelled attempt that got no answer in time.
@@ -32,10 +34,12 @@ var errAnswerTimeout = errors.New("no answer in time")
 type answer struct {
 	resp    *http.Response // nil when failed
 	cluster *health.Cluster
+	address string           // of the node
 	token   tokencache.Token // sent with it; zero when the client's went as it was
 	out     outcome
 	err     error
-	release context.CancelFunc // ends the attempt's context; call when the body is read
+	cancel  func() // ends the attempt's context
+	release func() // that, and what else the attempt holds; call when the body is read
 }
 
 func (a *answer) close() {
@@ -65,6 +69,9 @@ func stops(plan routing.Plan) []stop {
 	return out
 }
 
+// errBusy marks candidates passed over because they have enough to do.
+var errBusy = errors.New("it has as many requests in flight as it may")
+
 // errNoToken marks candidates passed over because the session has no token there.
 var errNoToken = errors.New("no token for this cluster")
 
@@ -77,6 +84,11 @@ func (x *exchange) try(plan routing.Plan) *failure {
 		if s.cluster == without || x.held != nil && s.cluster.Role != health.RolePrimary {
 			continue
 		}
+		if x.owes && !x.p.budget.spend() {
+			x.p.cfg.Metrics.exhausted.Inc()
+			break
+		}
+		x.owes = false
 		moveOn, f := x.at(s.cluster, s.address, i == len(all)-1)
 		if !moveOn {
 			return f
@@ -135,11 +147,21 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			x.lastErr = errBodySpent
 			return false, &failure{code: routing.NoHealthyCluster, text: errBodySpent.Error()}
 		}
+		giveBack, ok := x.p.flying.take(c.Name)
+		if !ok {
+			x.lastErr = errBusy
+			return true, nil
+		}
 		a := x.send(c, address, token, last)
+		a.release = sync.OnceFunc(func() { a.cancel(); giveBack() })
 		v := x.verdict(a)
 		x.p.cfg.Metrics.attempt(c.Name, v)
 		switch {
 		case x.again(v, a, &t):
+			a.close()
+		case v == moved && t.moves < maxMoves && x.body.whole:
+			t.moves++
+			address = x.activeNode(a)
 			a.close()
 		case v == absent && x.mayHold(c):
 			x.hold(a)
@@ -175,6 +197,8 @@ func (x *exchange) verdict(a *answer) verdict {
 	switch v := judge(a.out); {
 	case x.isForeign(v, a):
 		return foreign
+	case v == done && x.activeNode(a) != "":
+		return moved
 	case v == confirm:
 		return x.confirmed(a)
 	default:
@@ -182,8 +206,28 @@ func (x *exchange) verdict(a *answer) verdict {
 	}
 }
 
+// activeNode is where a standby redirects to, if that is a known node of its cluster;
+// never from https to http. Other redirects are for the client: to a clean path, or to
+// addresses that nobody configured.
+func (x *exchange) activeNode(a *answer) string {
+	if a.resp == nil || a.out.status != http.StatusTemporaryRedirect {
+		return ""
+	}
+	to, err := a.resp.Location()
+	if err != nil || to.EscapedPath() != x.target.path {
+		return ""
+	}
+	for _, n := range a.cluster.Nodes {
+		known, err := url.Parse(n.Address)
+		if err == nil && known.Host == to.Host && known.Scheme == to.Scheme && n.Address != a.address {
+			return n.Address
+		}
+	}
+	return ""
+}
+
 // tries counts the repeats at one node.
-type tries struct{ relogins, lags int }
+type tries struct{ relogins, lags, moves int }
 
 // again reports whether the same node is worth another try, once what was in the way
 // is mended.
@@ -252,6 +296,7 @@ func (x *exchange) passedOver(a *answer, address string) {
 		x.lastErr = fmt.Errorf("%s answered %d", a.cluster.Name, a.out.status)
 	}
 	a.close()
+	x.owes = true
 	if x.r.Context().Err() != nil {
 		return // the client's going away is not the node's fault
 	}
@@ -276,6 +321,8 @@ func (x *exchange) exhausted(plan routing.Plan) *failure {
 		return &failure{code: sessionLost, text: tokencache.ErrSessionLost.Error()}
 	case x.limits.Pin != "" || plan.Cluster != "":
 		return &failure{code: routing.NoHealthyCluster, text: "the cluster asked for could not be reached: " + clusterNames(plan.Candidates)}
+	case errors.Is(x.lastErr, errBusy):
+		return &failure{code: routing.NoHealthyCluster, text: "every cluster that may serve this request has as many in flight as it may; try again in a moment"}
 	case x.wanders:
 		return tokenUnknown()
 	case plan.Class == routing.Primary:
@@ -303,7 +350,8 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		x.from = c.Name
 	}
 	ctx, cancel := context.WithCancelCause(x.r.Context())
-	a := &answer{cluster: c, token: token, release: func() { cancel(nil) }}
+	end := func() { cancel(nil) }
+	a := &answer{cluster: c, address: address, token: token, cancel: end, release: end}
 	a.out.repeatable = x.decision.Effect == routing.Repeatable && x.body.whole
 	stop := x.patience(a, last, func() { cancel(errAnswerTimeout) })
 	defer stop()

@@ -37,6 +37,7 @@ func (p *pair) Topology() *health.Topology {
 			Nodes: []health.Node{{Address: "http://" + name, State: health.StateHealthy, Serves: true, Active: true}}}
 		if name == "one" {
 			c.Role = health.RolePrimary
+			c.Nodes = append(c.Nodes, health.Node{Address: "http://one-b", State: health.StateHealthy, Serves: true})
 		}
 		if name == p.near.Load() {
 			c.Region = "here"
@@ -56,8 +57,9 @@ func (*pair) Table() *routing.Table {
 	})
 }
 
-// RoundTrip is both clusters.
-func (p *pair) RoundTrip(cluster string, r *http.Request, _ bool) (*http.Response, error) {
+// RoundTrip is all nodes of both clusters.
+func (p *pair) RoundTrip(_ string, r *http.Request, _ bool) (*http.Response, error) {
+	cluster := r.URL.Host
 	if r.Body != nil {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}
@@ -215,5 +217,42 @@ func TestWhatOnlyOneClusterKnowsIsAskedOfAll(t *testing.T) {
 		if cluster, status := p.send("POST", c.path, c.body); cluster != "one" || status != 400 {
 			t.Errorf("%s, known to nobody: %d from %q", c.path, status, cluster)
 		}
+	}
+}
+
+// TestAStandbysRedirectIsFollowedInsideTheCluster: to a node that is configured, once
+// more only, with the body; all other redirects are the client's.
+func TestAStandbysRedirectIsFollowedInsideTheCluster(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, location, want string }{
+		{"to the active node", "http://one-b/v1/pki/config/urls", "one one-b"},
+		{"to a node of another cluster", "http://two/v1/pki/config/urls", "one"},
+		{"to nobody we know", "http://10.0.0.9:8200/v1/pki/config/urls", "one"},
+		{"to another path", "http://one-b/v1/pki/config", "one"},
+		{"to another scheme", "https://one-b/v1/pki/config/urls", "one"},
+		{"to a clean path", "/v1/pki/config/urls", "one"},
+		{"to itself", "http://one/v1/pki/config/urls", "one"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			p.mu.Lock()
+			p.answers["/v1/pki/config/urls"] = func(node string, w http.ResponseWriter) {
+				if node == "one" {
+					w.Header().Set("Location", c.location)
+					w.WriteHeader(http.StatusTemporaryRedirect)
+				}
+			}
+			p.mu.Unlock()
+			_, status := p.send("POST", "/v1/pki/config/urls", `{"a":"b"}`)
+			var nodes []string
+			for _, got := range p.got {
+				node, _, _ := strings.Cut(got, " ")
+				nodes = append(nodes, node)
+			}
+			if got := strings.Join(nodes, " "); got != c.want || (status == 307) != (c.want == "one") {
+				t.Errorf("%d after asking %s, want %s", status, got, c.want)
+			}
+		})
 	}
 }

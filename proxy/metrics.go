@@ -17,6 +17,8 @@ type Metrics struct {
 	attempts    *prometheus.CounterVec
 	failovers   *prometheus.CounterVec
 	lastResorts prometheus.Counter
+	waiting     prometheus.Gauge
+	exhausted   prometheus.Counter
 }
 
 // NewMetrics makes and registers the metrics.
@@ -39,7 +41,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "vrproxy_last_resort_total", Help: "Requests for which no cluster looked usable and all were tried anyway.",
 		}),
 	}
-	r.MustRegister(m.requests, m.durations, m.attempts, m.failovers, m.lastResorts)
+	m.waiting = prometheus.NewGauge(prometheus.GaugeOpts{Name: "vrproxy_writes_waiting", Help: "Writes that wait for a primary."})
+	m.exhausted = prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_retry_budget_exhausted_total", Help: "Repeats not made because there were too many."})
+	r.MustRegister(m.requests, m.durations, m.attempts, m.failovers, m.lastResorts, m.waiting, m.exhausted)
 	return m
 }
 
@@ -58,5 +62,5 @@ func (m *Metrics) lastResort() { m.lastResorts.Inc() }
 
 // String is the verdict's name in metrics.
 func (v verdict) String() string {
-	return [...]string{"done", "next", "relogin", "confirm", "lagging", "absent", "foreign", "unknown"}[v]
+	return [...]string{"done", "next", "relogin", "confirm", "lagging", "absent", "foreign", "moved", "unknown"}[v]
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/vrproxy/vrproxy/health"
@@ -61,7 +62,7 @@ type Config struct {
 	ShowsCertificate bool
 	// NoReplay names the auth methods whose logins are not repeated elsewhere.
 	NoReplay []string
-	Metrics  *Metrics
+	Metrics  *Metrics // default: counted and shown to nobody
 	// Failover is told when a request began at one cluster and was answered by
 	// another; may be nil. It must not block.
 	Failover func(from, to, reason string)
@@ -73,7 +74,10 @@ type Config struct {
 	// AnswerTimeout is how long any request waits for the first byte of an answer;
 	// default 90s, Vault's own max_request_duration.
 	AnswerTimeout time.Duration
-	Logger        *zap.Logger // default: none
+	// MaxInFlight is how many requests one cluster is sent at the same time; default
+	// 1024.
+	MaxInFlight int
+	Logger      *zap.Logger // default: none
 }
 
 func (c Config) withDefaults() Config {
@@ -83,8 +87,14 @@ func (c Config) withDefaults() Config {
 	if c.AnswerTimeout <= 0 {
 		c.AnswerTimeout = 90 * time.Second
 	}
+	if c.MaxInFlight <= 0 {
+		c.MaxInFlight = 1024
+	}
 	if c.Failover == nil {
 		c.Failover = func(string, string, string) {}
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(prometheus.NewRegistry())
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -95,11 +105,17 @@ func (c Config) withDefaults() Config {
 // Proxy serves client requests. It is safe for concurrent use and holds nothing
 // that has to be closed.
 type Proxy struct {
-	cfg Config
+	cfg    Config
+	waits  waits
+	budget *budget
+	flying flying
 }
 
 // New makes a proxy.
-func New(cfg Config) *Proxy { return &Proxy{cfg: cfg.withDefaults()} }
+func New(cfg Config) *Proxy {
+	cfg = cfg.withDefaults()
+	return &Proxy{cfg: cfg, waits: waits{gauge: cfg.Metrics.waiting}, budget: newBudget(), flying: flying{limit: int64(cfg.MaxInFlight)}}
+}
 
 // Lend says when a listener lends out the proxy's own identity.
 type Lend string
@@ -150,11 +166,13 @@ type exchange struct {
 	held     *answer  // of a cluster where nothing is mounted, until the primary was asked
 	denied   *answer  // of the first cluster that did not know the token
 	all      bool     // goes to every home
+	owes     bool     // the next attempt is a repeat
 	strange  []string // homes that did not know the token
 }
 
 // serve is the life of a request.
 func (x *exchange) serve() {
+	x.p.budget.earn()
 	if f := x.guard(); f != nil {
 		x.refuse(f)
 		return
@@ -184,7 +202,13 @@ func (x *exchange) carry() *failure {
 		if f == nil || !f.wait || x.decision.Class != routing.Primary || !time.Now().Before(giveUp) {
 			return f
 		}
-		if !x.await(changed, time.Until(giveUp)) {
+		if !x.p.waits.enter(len(x.body.kept)) {
+			f.text += "; and too many writes wait for it already"
+			return f
+		}
+		came := x.await(changed, time.Until(giveUp))
+		x.p.waits.leave(len(x.body.kept))
+		if !came {
 			return f
 		}
 	}

@@ -16,6 +16,7 @@ const (
 	lagging                // the cluster has not replicated far enough yet: wait a little
 	absent                 // nothing is mounted there: it may be at the primary (paths filter, local mount)
 	foreign                // the token is not known there: it may be on another cluster
+	moved                  // a standby names the active node of its cluster: ask that one
 	unknown                // sent, and no answer: must not be sent again
 )
 
