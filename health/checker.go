@@ -286,7 +286,13 @@ func (c *Checker) publishLocked() {
 		slices.SortStableFunc(nodes, func(a, b nodeState) int { return better(a, b, now) })
 		next.Clusters = append(next.Clusters, judgeCluster(cl, i, nodes, c.drained[cl.Name], before, now))
 	}
+	if prev != nil {
+		disbelieve(prev, next)
+	}
 	electPrimary(next)
+	if prev != nil {
+		measureLags(prev, next, now)
+	}
 	c.topology.Store(next)
 	c.logChanges(prev, next)
 	fresh := make(chan struct{})

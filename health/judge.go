@@ -186,8 +186,9 @@ func (c *Cluster) describe(n nodeState) {
 	}
 	switch c.Role {
 	case RolePrimary:
-		c.Lag = 0
+		c.Lag, c.followed, c.wal = 0, n.status.Performance.Followed(), n.status.Performance.LastPerformanceWAL
 	case RoleSecondary:
+		c.streaming, c.wal = n.status.Performance.State == replication.StateStreaming || n.status.Performance.State == "", n.status.Performance.LastRemoteWAL
 		c.Linked = n.status.Performance.Linked()
 		c.Lag = lag(n)
 	}
@@ -198,6 +199,46 @@ func lag(n nodeState) time.Duration {
 		return time.Duration(*n.report.CanaryAgeMS) * time.Millisecond
 	}
 	return n.status.Performance.CanaryAge()
+}
+
+// measureLags tells the lag of secondaries without a canary (Vault before 1.17): it is
+// the time since they had all that the primary had written, by their write-ahead logs.
+// One that syncs anew has no log to compare, so it lags from then on.
+func measureLags(prev, next *Topology, now time.Time) {
+	primary, ok := next.Cluster(next.Primary)
+	for i := range next.Clusters {
+		was, is := &prev.Clusters[i], &next.Clusters[i]
+		if is.Role != RoleSecondary || is.Lag >= 0 {
+			continue
+		}
+		is.caughtUp = was.caughtUp
+		level := ok && is.streaming && primary.wal.Known && is.wal.Known && is.wal.Value >= primary.wal.Value
+		if level || is.caughtUp.IsZero() {
+			is.caughtUp = now
+		}
+		if !is.streaming || ok && primary.wal.Known && is.wal.Known {
+			is.Lag = now.Sub(is.caughtUp)
+		}
+	}
+}
+
+// disbelieve marks the clusters that come back from being lost and still say that they
+// are primary, while the set has followed another: what they hold is old, and what they
+// are told would be lost. It ends when they say otherwise, or when their secondaries are
+// theirs again and not the other's.
+func disbelieve(prev, next *Topology) {
+	for i := range next.Clusters {
+		was, is := &prev.Clusters[i], &next.Clusters[i]
+		if is.Role != RolePrimary || is.Pinned || !is.answers() {
+			continue
+		}
+		other, ok := next.Cluster(prev.Primary)
+		returns := !was.answers() && was.Role == RolePrimary && ok && other.Name != is.Name && other.answers() && other.Role == RolePrimary
+		if (returns || was.Disbelieved) && (!is.followed || ok && other.followed) {
+			is.Disbelieved, is.State = true, StateDown
+			is.Reason = "it says that it is primary, but the set follows " + prev.Primary
+		}
+	}
 }
 
 // electPrimary finds the one cluster that takes writes. A pinned role wins over
@@ -213,6 +254,7 @@ func electPrimary(t *Topology) {
 			continue
 		}
 		switch {
+		case c.Disbelieved:
 		case c.Pinned && c.Role == RolePrimary:
 			pinned = append(pinned, c.Name)
 		case !c.answers():

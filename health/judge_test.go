@@ -205,3 +205,89 @@ func TestADRPairIsOneHome(t *testing.T) {
 		}
 	}
 }
+
+// The old primary comes back after its DR copy was promoted: it is not believed, and
+// nothing stops, until the graph says so.
+func TestTheOldPrimaryIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	type side struct {
+		role     Role
+		up       bool
+		followed bool
+	}
+	step := func(prev *Topology, old, promoted side) *Topology {
+		next := &Topology{}
+		for i, s := range []side{old, promoted} {
+			c := Cluster{Name: []string{"old", "new"}[i], Role: s.role, State: StateDown, Nodes: []Node{{Serves: s.up}}, followed: s.followed}
+			if s.up {
+				c.State = StateHealthy
+			}
+			next.Clusters = append(next.Clusters, c)
+		}
+		disbelieve(prev, next)
+		electPrimary(next)
+		return next
+	}
+	primary := func(up, followed bool) side { return side{RolePrimary, up, followed} }
+	lost := step(&Topology{Primary: "old", Clusters: make([]Cluster, 2)}, primary(false, false), side{RoleDR, true, false})
+	promoted := step(lost, primary(false, false), primary(true, true))
+	if promoted.Primary != "new" {
+		t.Fatalf("primary is %q", promoted.Primary)
+	}
+	back := step(promoted, primary(true, false), primary(true, true))
+	if back.Primary != "new" || back.SplitBrain || !back.Clusters[0].Disbelieved || back.Clusters[0].Usable() {
+		t.Errorf("%+v", back)
+	}
+	if still := step(back, primary(true, false), primary(true, true)); still.Primary != "new" || !still.Clusters[0].Disbelieved {
+		t.Errorf("believed after a while: %+v", still)
+	}
+	if alone := step(back, primary(true, false), primary(false, false)); alone.Primary == "old" {
+		t.Error("the new one is lost, and the old one is believed without anybody who follows it")
+	}
+	if agreed := step(back, primary(true, true), side{RoleDR, true, false}); agreed.Primary != "old" || agreed.Clusters[0].Disbelieved {
+		t.Errorf("the set follows it again: %+v", agreed)
+	}
+	if demoted := step(back, side{RoleSecondary, true, false}, primary(true, true)); demoted.Primary != "new" || demoted.Clusters[0].Disbelieved || !demoted.Clusters[0].Usable() {
+		t.Errorf("as a secondary it serves: %+v", demoted)
+	}
+	// One that was there all the time and is promoted makes a split brain.
+	there := step(promoted, side{RoleSecondary, true, false}, primary(true, true))
+	if split := step(there, primary(true, false), primary(true, true)); !split.SplitBrain {
+		t.Errorf("two claim it: %+v", split)
+	}
+}
+
+// Without a canary, lag is the time since a secondary had all that the primary had.
+func TestLagByWriteAheadLogs(t *testing.T) {
+	t.Parallel()
+	wal := func(n int64) replication.Number { return replication.Number{Value: n, Known: true} }
+	at := time.Now()
+	picture := func(primary, secondary replication.Number, streaming bool) *Topology {
+		return &Topology{Primary: "p", Clusters: []Cluster{
+			{Name: "p", Role: RolePrimary, wal: primary},
+			{Name: "s", Role: RoleSecondary, Lag: -1, wal: secondary, streaming: streaming},
+		}}
+	}
+	prev := picture(wal(1), wal(1), true)
+	for i, c := range []struct {
+		after     time.Duration
+		p, s      replication.Number
+		streaming bool
+		want      time.Duration
+	}{
+		{0, wal(10), wal(10), true, 0},
+		{time.Second, wal(11), wal(10), true, time.Second},
+		{2 * time.Second, wal(15), wal(11), true, 3 * time.Second},
+		{time.Second, wal(15), wal(15), true, 0},
+		{time.Second, wal(16), replication.Number{}, false, time.Second}, // syncing anew
+		{time.Second, wal(16), replication.Number{}, true, -1},           // not told
+	} {
+		at = at.Add(c.after)
+		next := picture(c.p, c.s, c.streaming)
+		measureLags(prev, next, at)
+		if got := next.Clusters[1].Lag; got != c.want {
+			t.Errorf("step %d: lag %v, want %v", i, got, c.want)
+		}
+		prev = next
+	}
+}

@@ -141,7 +141,22 @@ func TestAPromotedDRCopyTakesOver(t *testing.T) {
 	}
 	eventually(t, checker, "the secondaries follow", func(top *health.Topology) bool { return get(t, top, "eu-west").Linked })
 	do(t, l, "us-east", "restart") // it still thinks that it is primary
-	top = eventually(t, checker, "split brain", func(top *health.Topology) bool { return top.SplitBrain })
+	top = eventually(t, checker, "it is back", func(top *health.Topology) bool { return get(t, top, "us-east").Disbelieved })
+	if top.Primary != "us-east-dr" || top.SplitBrain || get(t, top, "us-east").Usable() {
+		t.Errorf("primary %q, split brain of %v", top.Primary, top.Claimants)
+	}
+	do(t, l, "us-east", "demote")
+	top = eventually(t, checker, "it is believed again", func(top *health.Topology) bool { return !get(t, top, "us-east").Disbelieved })
+	if top.SplitBrain || top.Primary != "us-east-dr" {
+		t.Errorf("primary %q, split brain of %v", top.Primary, top.Claimants)
+	}
+}
+
+func TestASecondPrimaryIsASplitBrain(t *testing.T) {
+	t.Parallel()
+	l, checker := watching(t)
+	do(t, l, "us-east-dr", "promote") // while us-east is well
+	top := eventually(t, checker, "split brain", func(top *health.Topology) bool { return top.SplitBrain })
 	if top.Primary != "" || len(top.Claimants) != 2 {
 		t.Errorf("primary %q, claimants %v", top.Primary, top.Claimants)
 	}

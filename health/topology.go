@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/vrproxy/vrproxy/internal/replication"
 )
 
 // Role is what a cluster is in its replication set.
@@ -66,9 +68,17 @@ type Cluster struct {
 	// SetID names the replication set the cluster belongs to (performance.cluster_id
 	// of sys/replication/status); empty while unknown.
 	SetID string
+	// Disbelieved is true for a cluster that was lost as primary, and says that it is one
+	// now that the set follows another.
+	Disbelieved bool
 	// Linked is true while a secondary reports a working connection to its primary.
 	Linked bool
 	Nodes  []Node // best first
+
+	followed  bool // a primary that sees a secondary connected to it
+	streaming bool // a secondary that is not syncing anew
+	wal       replication.Number
+	caughtUp  time.Time // when a secondary last had all that its primary had, where only that tells its lag
 }
 
 // Usable reports whether the cluster may be sent client requests.

@@ -84,11 +84,9 @@ func (x *exchange) try(plan routing.Plan) *failure {
 		if s.cluster == without || x.held != nil && s.cluster.Role != health.RolePrimary {
 			continue
 		}
-		if x.owes && !x.p.budget.spend() {
-			x.p.cfg.Metrics.exhausted.Inc()
+		if !x.mayRepeat() {
 			break
 		}
-		x.owes = false
 		moveOn, f := x.at(s.cluster, s.address, i == len(all)-1)
 		if !moveOn {
 			return f
@@ -100,6 +98,11 @@ func (x *exchange) try(plan routing.Plan) *failure {
 			without = s.cluster
 		}
 	}
+	return x.fruitless(plan)
+}
+
+// fruitless ends a plan that no stop settled.
+func (x *exchange) fruitless(plan routing.Plan) *failure {
 	switch {
 	case x.held != nil && x.lastErr == nil:
 		x.answer(x.held)
@@ -108,6 +111,19 @@ func (x *exchange) try(plan routing.Plan) *failure {
 		return x.nobodys(plan)
 	}
 	return x.exhausted(plan)
+}
+
+// mayRepeat pays for an attempt that repeats another.
+func (x *exchange) mayRepeat() bool {
+	if !x.owes {
+		return true
+	}
+	x.owes = false
+	if x.p.budget.spend() {
+		return true
+	}
+	x.p.cfg.Metrics.exhausted.Inc()
+	return false
 }
 
 // hold keeps the answer of a cluster where nothing is mounted at the path, for the

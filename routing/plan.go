@@ -90,6 +90,7 @@ func NewPlanner(p Preferences) *Planner { return &Planner{prefs: p} }
 // orders is what one topology means for each class.
 type orders struct {
 	topology   *health.Topology
+	stale      []string // secondaries that lag too far
 	nearest    []Candidate
 	lastResort bool
 	primary    []Candidate
@@ -238,7 +239,7 @@ func (p *Planner) orders(t *health.Topology) *orders {
 	if o := p.cache.Load(); o != nil && o.topology == t {
 		return o
 	}
-	o := &orders{topology: t}
+	o := &orders{topology: t, stale: p.tooStale(t)}
 	p.orderNearest(o)
 	p.orderPrimary(o)
 	p.cache.Store(o)
@@ -249,7 +250,7 @@ func (p *Planner) orderNearest(o *orders) {
 	all := o.topology.Nearest(p.prefs.Preference)
 	for _, state := range []health.State{health.StateHealthy, health.StateDegraded} {
 		for _, c := range all {
-			if c.State == state && !p.stale(c) {
+			if c.State == state && !slices.Contains(o.stale, c.Name) {
 				o.nearest = append(o.nearest, Candidate{Cluster: c})
 			}
 		}
@@ -265,8 +266,26 @@ func (p *Planner) orderNearest(o *orders) {
 	}
 }
 
-func (p *Planner) stale(c *health.Cluster) bool {
-	return p.prefs.MaxStaleness > 0 && c.Role == health.RoleSecondary && c.Lag > p.prefs.MaxStaleness
+// tooStale names the secondaries that lag too far to be read from. One that is left out
+// comes back when it lags half as far, so that it does not go to and fro.
+func (p *Planner) tooStale(t *health.Topology) []string {
+	if p.prefs.MaxStaleness <= 0 {
+		return nil
+	}
+	var before, now []string
+	if o := p.cache.Load(); o != nil {
+		before = o.stale
+	}
+	for i := range t.Clusters {
+		c, limit := &t.Clusters[i], p.prefs.MaxStaleness
+		if slices.Contains(before, c.Name) {
+			limit /= 2
+		}
+		if c.Role == health.RoleSecondary && c.Lag > limit {
+			now = append(now, c.Name)
+		}
+	}
+	return now
 }
 
 // orderPrimary puts the primary first, or last with writes: nearest, and linked

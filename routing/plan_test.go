@@ -201,6 +201,27 @@ func TestWhatMayComeBackIsWorthWaitingFor(t *testing.T) {
 	}
 }
 
+// A secondary that lags too far is left out until it lags half as far; and never all of
+// them for nothing: the primary has no lag.
+func TestStalenessHasHysteresis(t *testing.T) {
+	t.Parallel()
+	p := NewPlanner(Preferences{MaxStaleness: 10 * time.Second})
+	for i, c := range []struct {
+		lag  time.Duration
+		want string
+	}{{9 * time.Second, "eu-2"}, {11 * time.Second, "us"}, {9 * time.Second, "us"}, {6 * time.Second, "us"}, {5 * time.Second, "eu-2"}, {9 * time.Second, "eu-2"}} {
+		lags := func(cl *health.Cluster) { cl.Lag = c.lag }
+		near := p.Nearest(world(with("eu-1", lags), with("eu-2", lags), with("ap", lags)))
+		if near[0].Name != c.want {
+			t.Errorf("step %d: with a lag of %v reads go to %s, want %s", i, c.lag, near[0].Name, c.want)
+		}
+	}
+	only := &health.Topology{Region: "eu", Clusters: []health.Cluster{{Name: "eu", Region: "eu", Role: health.RoleSecondary, State: health.StateHealthy, Lag: time.Hour}}}
+	if near := p.Nearest(only); len(near) != 1 {
+		t.Error("reads go nowhere")
+	}
+}
+
 func TestPlannerFollowsTheTopology(t *testing.T) {
 	t.Parallel()
 	p := NewPlanner(Preferences{})

@@ -217,6 +217,37 @@ func TestDRPromotionServesTheWaitingWrite(t *testing.T) {
 	}
 }
 
+// The old primary comes back and still calls itself primary: it is not believed, and
+// nothing goes there, until it is demoted.
+func TestTheOldPrimaryComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.login()
+	w.want(w.do("POST", "secret/data/x", `{"data":{"n":"1"}}`), 200, "us-east")
+	w.copied("us-east", "us-east-dr")
+	w.lab.Cluster("us-east").Kill()
+	w.state("us-east", health.StateDown)
+	if err := w.lab.Do("us-east-dr", "promote"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "writes go on", func() bool { return w.do("POST", "secret/data/x", `{"data":{"n":"2"}}`).cluster() == "us-east-dr" })
+	if err := w.lab.Cluster("us-east").Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is back", func() bool {
+		c, _ := w.app.Topology().Cluster("us-east")
+		return c.Disbelieved
+	})
+	before := w.lab.Cluster("us-east").Applied("secret/data/x")
+	for range 20 {
+		w.want(w.do("POST", "secret/data/x", `{"data":{"n":"3"}}`), 200, "us-east-dr")
+		w.want(w.do("GET", "auth/token/lookup-self", ""), 200, "")
+	}
+	if n := w.lab.Cluster("us-east").Applied("secret/data/x"); n != before {
+		t.Errorf("%d writes went to the old primary", n-before)
+	}
+}
+
 func TestSplitBrainRefusesWrites(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "routing: {primary_down: fail}")

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -69,6 +70,11 @@ func (m Mode) Linked() bool {
 		return m.ConnectionState == connectionReady
 	}
 	return m.State != "" && m.State != "idle"
+}
+
+// Followed reports whether a primary sees a secondary connected to it.
+func (m Mode) Followed() bool {
+	return m.Mode == ModePrimary && slices.ContainsFunc(m.Secondaries, func(p Peer) bool { return p.ConnectionStatus == "connected" })
 }
 
 // CanaryAge is how old the newest replicated canary is on a secondary; negative
