@@ -3,6 +3,8 @@
 GO        ?= go
 BIN       := bin/vrproxy
 FUZZTIME  ?= 30s
+CHAOS_TIME ?= 2m
+SOAK_TIME ?= 30m
 E2E_DIR   ?= e2e
 E2E_FLAGS ?= -race -count=1 -timeout 60m -v
 TESTFLAGS ?=
@@ -19,7 +21,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint docs fmt e2e bench fuzz ci clean
+.PHONY: help build dev test lint docs fmt e2e chaos soak bench fuzz ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +51,12 @@ fmt: ## format the code
 
 e2e: ## test against real Vault and PostgreSQL (builds Vault once, then caches it)
 	$(GO) -C $(E2E_DIR) test $(E2E_FLAGS) ./...
+
+chaos: ## break clusters and lines by seeded schedules for CHAOS_TIME and check what clients saw (SEED=n: that one)
+	$(GO) -C $(E2E_DIR) test $(RACE) -count=1 -timeout 3h -run TestChaos ./chaos -args -chaos.time=$(CHAOS_TIME) $(if $(SEED),-chaos.seed=$(SEED) -chaos.one)
+
+soak: ## the same on one world for SOAK_TIME, and report what grows
+	$(GO) -C $(E2E_DIR) test -count=1 -timeout 3h -v -run TestSoak ./chaos -args -chaos.soak=$(SOAK_TIME)
 
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

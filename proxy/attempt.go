@@ -20,6 +20,7 @@ import (
 )
 
 const (
+	gatherBody  = 64 << 10              // of an answer read before it is passed on
 	errorPeek   = 16 << 10              // read of an error answer, to judge it
 	lagPause    = 50 * time.Millisecond // between repeats at a cluster that lags
 	lagRepeats  = 10                    // such repeats at most, per request
@@ -57,9 +58,9 @@ type stop struct {
 
 // stops flattens a plan: its clusters in order and, in each, the best node and
 // whatever other nodes serve.
-func stops(plan routing.Plan) []stop {
-	out := make([]stop, 0, len(plan.Candidates))
-	for _, c := range plan.Candidates {
+func stops(candidates []routing.Candidate) []stop {
+	out := make([]stop, 0, len(candidates))
+	for _, c := range candidates {
 		for j, n := range c.Nodes {
 			if j == 0 || n.Serves {
 				out = append(out, stop{c.Cluster, n.Address})
@@ -69,17 +70,34 @@ func stops(plan routing.Plan) []stop {
 	return out
 }
 
+// errBudget ends a plan because too much is repeated already.
+var errBudget = errors.New("the budget of repeats is used up")
+
 // errBusy marks candidates passed over because they have enough to do.
 var errBusy = errors.New("it has as many requests in flight as it may")
 
 // errNoToken marks candidates passed over because the session has no token there.
 var errNoToken = errors.New("no token for this cluster")
 
-// try goes through the plan until one stop settles the request.
+// try goes through the plan until one stop settles the request; at the end through what
+// did not look usable.
 func (x *exchange) try(plan routing.Plan) *failure {
-	all := stops(plan)
-	var without *health.Cluster // the session has no token there: its other nodes have none either
 	defer x.letGo()
+	settled, f := x.visit(stops(plan.Candidates), len(plan.Rest) == 0)
+	if !settled && x.held == nil && x.denied == nil && len(plan.Rest) > 0 {
+		x.p.cfg.Metrics.lastResort()
+		settled, f = x.visit(stops(plan.Rest), true)
+	}
+	if settled {
+		return f
+	}
+	return x.fruitless(plan)
+}
+
+// visit tries one stop after another; settled means that the client has its answer, or
+// the failure is final. final says that nothing comes after them.
+func (x *exchange) visit(all []stop, final bool) (settled bool, f *failure) {
+	var without *health.Cluster // the session has no token there: its other nodes have none either
 	for i, s := range all {
 		if s.cluster == without || x.held != nil && s.cluster.Role != health.RolePrimary {
 			continue
@@ -87,18 +105,18 @@ func (x *exchange) try(plan routing.Plan) *failure {
 		if !x.mayRepeat() {
 			break
 		}
-		moveOn, f := x.at(s.cluster, s.address, i == len(all)-1)
+		moveOn, f := x.at(s.cluster, s.address, final && i == len(all)-1)
 		if !moveOn {
-			return f
+			return true, f
 		}
 		if x.r.Context().Err() != nil {
-			return &failure{code: clientGone, text: "the client went away"}
+			return true, &failure{code: clientGone, text: "the client went away"}
 		}
 		if errors.Is(x.lastErr, errNoToken) {
 			without = s.cluster
 		}
 	}
-	return x.fruitless(plan)
+	return false, nil
 }
 
 // fruitless ends a plan that no stop settled.
@@ -123,6 +141,7 @@ func (x *exchange) mayRepeat() bool {
 		return true
 	}
 	x.p.cfg.Metrics.exhausted.Inc()
+	x.lastErr = errors.Join(errBudget, x.lastErr)
 	return false
 }
 
@@ -337,6 +356,8 @@ func (x *exchange) exhausted(plan routing.Plan) *failure {
 		return &failure{code: sessionLost, text: tokencache.ErrSessionLost.Error()}
 	case x.limits.Pin != "" || plan.Cluster != "":
 		return &failure{code: routing.NoHealthyCluster, text: "the cluster asked for could not be reached: " + clusterNames(plan.Candidates)}
+	case errors.Is(x.lastErr, errBudget):
+		return &failure{code: routing.NoHealthyCluster, text: "it failed, and too many requests are repeated already; try again in a moment"}
 	case errors.Is(x.lastErr, errBusy):
 		return &failure{code: routing.NoHealthyCluster, text: "every cluster that may serve this request has as many in flight as it may; try again in a moment"}
 	case x.wanders:
@@ -387,7 +408,32 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 	if resp.StatusCode >= 400 {
 		a.out.text = peek(resp)
 	}
+	if err := x.gather(a); err != nil {
+		a.err, a.out.failed, a.out.sent = err, true, true
+		if cause := context.Cause(ctx); cause != nil {
+			a.err = fmt.Errorf("%w (%w)", cause, err)
+		}
+	}
 	return a
+}
+
+// gather reads a small answer before any of it is passed on: if it breaks off, another
+// cluster is asked, or the client is told that the outcome is unknown. Larger ones, and
+// what is not JSON, are streamed as they come.
+func (x *exchange) gather(a *answer) error {
+	if !a.out.json || a.resp.ContentLength > gatherBody {
+		return nil
+	}
+	rest := a.resp.Body
+	raw, err := io.ReadAll(io.LimitReader(rest, gatherBody))
+	if err != nil {
+		return fmt.Errorf("the answer broke off: %w", err)
+	}
+	a.resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(raw), rest), rest}
+	return nil
 }
 
 // patience gives up on an attempt that gets no answer. What may be repeated waits a

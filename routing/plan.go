@@ -55,6 +55,9 @@ type Candidate struct {
 type Plan struct {
 	Decision
 	Candidates []Candidate // in order of preference; shared, must not be modified
+	// Rest are the clusters that do not look usable, for the case that no candidate
+	// turns out to be: the picture may be older than the truth.
+	Rest []Candidate
 	// LastResort is true when no cluster looked usable and all are tried anyway:
 	// the checks may be what is broken.
 	LastResort bool
@@ -92,6 +95,7 @@ type orders struct {
 	topology   *health.Topology
 	stale      []string // secondaries that lag too far
 	nearest    []Candidate
+	rest       []Candidate
 	lastResort bool
 	primary    []Candidate
 	direct     []Candidate // the primary without any way round
@@ -119,7 +123,7 @@ func (p *Planner) Plan(t *health.Topology, d Decision, c Constraint) (Plan, erro
 	if d.Class == Primary {
 		return o.write(t, plan)
 	}
-	plan.Candidates, plan.LastResort = eased(o.nearest, c.Lot), o.lastResort
+	plan.Candidates, plan.Rest, plan.LastResort = eased(o.nearest, c.Lot), o.rest, o.lastResort
 	if c.Home != "" {
 		plan.Candidates = homeFirst(t, o.nearest, c.Home)
 	}
@@ -255,15 +259,18 @@ func (p *Planner) orderNearest(o *orders) {
 			}
 		}
 	}
-	if len(o.nearest) > 0 {
-		return
-	}
-	o.lastResort = true
 	for _, c := range all {
-		if c.State != health.StateDrained {
-			o.nearest = append(o.nearest, Candidate{Cluster: c})
+		if c.State != health.StateDrained && !contains(o.nearest, c) {
+			o.rest = append(o.rest, Candidate{Cluster: c})
 		}
 	}
+	if len(o.nearest) == 0 {
+		o.nearest, o.rest, o.lastResort = o.rest, nil, true
+	}
+}
+
+func contains(cs []Candidate, cluster *health.Cluster) bool {
+	return slices.ContainsFunc(cs, func(c Candidate) bool { return c.Cluster == cluster })
 }
 
 // tooStale names the secondaries that lag too far to be read from. One that is left out

@@ -222,6 +222,20 @@ func TestStalenessHasHysteresis(t *testing.T) {
 	}
 }
 
+// What does not look usable is kept for the case that nothing else is.
+func TestTheRestIsTriedLast(t *testing.T) {
+	t.Parallel()
+	topology := world(state("eu-2", health.StateDown), state("us", health.StateDrained), with("eu-1", func(c *health.Cluster) { c.Lag = time.Hour }))
+	plan, err := NewPlanner(Preferences{MaxStaleness: time.Second}).Plan(topology, Decision{Class: Nearest}, Constraint{})
+	if got := order(Plan{Candidates: plan.Rest}); err != nil || order(plan) != "ap" || got != "eu-2 eu-1" {
+		t.Errorf("%q, then %q, %v", order(plan), got, err)
+	}
+	plan, _ = NewPlanner(Preferences{}).Plan(topology, Decision{Class: Primary}, Constraint{})
+	if len(plan.Rest) != 0 {
+		t.Error("writes go by what is known")
+	}
+}
+
 func TestPlannerFollowsTheTopology(t *testing.T) {
 	t.Parallel()
 	p := NewPlanner(Preferences{})

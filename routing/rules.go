@@ -53,6 +53,7 @@ func (r *Rule) apply(d *Decision) {
 		d.Refused = true
 	case r.To == "primary":
 		d.Class = Primary
+		d.Direct = d.Direct || d.Verb&reads != 0 // no secondary forwards a read that it can serve itself
 	default:
 		d.Class = Nearest
 	}
