@@ -53,7 +53,7 @@ e2e: ## test against real Vault and PostgreSQL (builds Vault once, then caches i
 	$(GO) -C $(E2E_DIR) test $(E2E_FLAGS) ./...
 
 chaos: ## break clusters and lines by seeded schedules for CHAOS_TIME and check what clients saw (SEED=n: that one)
-	$(GO) -C $(E2E_DIR) test $(RACE) -count=1 -timeout 3h -run TestChaos ./chaos -args -chaos.time=$(CHAOS_TIME) $(if $(SEED),-chaos.seed=$(SEED) -chaos.one)
+	$(GO) -C $(E2E_DIR) test $(RACE) -count=1 -timeout 3h -v -run TestChaos ./chaos -args -chaos.time=$(CHAOS_TIME) $(if $(SEED),-chaos.seed=$(SEED) -chaos.one)
 
 soak: ## the same on one world for SOAK_TIME, and report what grows
 	$(GO) -C $(E2E_DIR) test -count=1 -timeout 3h -v -run TestSoak ./chaos -args -chaos.soak=$(SOAK_TIME)

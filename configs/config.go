@@ -165,6 +165,12 @@ type Routing struct {
 	PrimaryDown PrimaryDown `yaml:"primary_down"`
 	// PrimaryWait is the longest such wait. Default: 10s.
 	PrimaryWait time.Duration `yaml:"primary_wait"`
+	// Hedge asks a second cluster for a read that takes longer than 95 of 100 do.
+	// Default: false.
+	Hedge bool `yaml:"hedge"`
+	// MaxInFlight is how many requests each cluster is sent at the same time; more
+	// go to the next, or are refused. Default: 1024.
+	MaxInFlight int `yaml:"max_in_flight"`
 	// Consistency is what a client may expect to read. Default: session.
 	Consistency Consistency `yaml:"consistency"`
 	// MaxStaleness is the replication lag beyond which a secondary is not read

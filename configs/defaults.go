@@ -16,6 +16,7 @@ func Default() *Config {
 			LatencyWindow: 15 * time.Millisecond,
 			PrimaryDown:   PrimaryDownWait,
 			PrimaryWait:   10 * time.Second,
+			MaxInFlight:   1024,
 			Consistency:   ConsistencySession,
 		},
 		Health:   Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2},

@@ -56,6 +56,7 @@ func (v validator) numbers() {
 	v.positive("health.timeout", c.Health.Timeout)
 	v.notNegative("routing.latency_window", c.Routing.LatencyWindow)
 	v.notNegative("routing.primary_wait", c.Routing.PrimaryWait)
+	v.atLeastOne("routing.max_in_flight", c.Routing.MaxInFlight)
 	v.notNegative("routing.max_staleness", c.Routing.MaxStaleness)
 	v.notNegative("shutdown.drain_delay", c.Shutdown.DrainDelay)
 	v.notNegative("shutdown.drain_timeout", c.Shutdown.DrainTimeout)

@@ -70,6 +70,18 @@ func stops(candidates []routing.Candidate) []stop {
 	return out
 }
 
+func (s stop) set() bool { return s.cluster != nil }
+
+// nextCluster is the first stop at another cluster than that of the first of these.
+func nextCluster(all []stop) stop {
+	for _, s := range all {
+		if s.cluster != all[0].cluster {
+			return s
+		}
+	}
+	return stop{}
+}
+
 // errBudget ends a plan because too much is repeated already.
 var errBudget = errors.New("the budget of repeats is used up")
 
@@ -105,6 +117,7 @@ func (x *exchange) visit(all []stop, final bool) (settled bool, f *failure) {
 		if !x.mayRepeat() {
 			break
 		}
+		x.next = nextCluster(all[i:])
 		moveOn, f := x.at(s.cluster, s.address, final && i == len(all)-1)
 		if !moveOn {
 			return true, f
@@ -395,7 +408,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 
 	var sent sentinel
 	req := x.request(sent.trace(ctx), address, token, a.out.repeatable)
-	resp, err := x.p.cfg.Upstream.RoundTrip(c.Name, req, x.hidesCertificate()) //nolint:bodyclose // answer.close does, once the client has it
+	resp, err := x.transfer(ctx, a, req) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = fmt.Errorf("%w (%w)", cause, err)
@@ -415,6 +428,14 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		}
 	}
 	return a
+}
+
+// transfer is one request and the head of its answer, or of two, the first.
+func (x *exchange) transfer(ctx context.Context, a *answer, req *http.Request) (*http.Response, error) {
+	if a.out.repeatable && x.p.cfg.Hedge {
+		return x.race(ctx, a, req)
+	}
+	return x.p.cfg.Upstream.RoundTrip(a.cluster.Name, req, x.hidesCertificate())
 }
 
 // gather reads a small answer before any of it is passed on: if it breaks off, another

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,8 +23,10 @@ import (
 // nearer can change.
 type pair struct {
 	t     *testing.T
+	proxy *Proxy
 	front *httptest.Server
 	near  atomic.Value // string
+	stuck atomic.Pointer[stuck]
 
 	mu      sync.Mutex
 	answers map[string]func(cluster string, w http.ResponseWriter) // by path
@@ -64,11 +67,20 @@ func (p *pair) RoundTrip(_ string, r *http.Request, _ bool) (*http.Response, err
 		_, _ = io.Copy(io.Discard, r.Body)
 	}
 	path := r.URL.Opaque
+	p.mu.Lock()
+	p.got = append(p.got, cluster+" "+r.Method+" "+path)
+	p.mu.Unlock()
+	if s := p.stuck.Load(); s != nil && s.node == cluster {
+		select {
+		case <-s.until:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
 	w := httptest.NewRecorder()
 	w.Header().Set("Content-Type", "application/json")
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.got = append(p.got, cluster+" "+r.Method+" "+path)
 	if answer := p.answers[path]; answer != nil {
 		answer(cluster, w)
 	} else {
@@ -89,7 +101,7 @@ func newPair(t *testing.T) *pair {
 		Health: p, Mounts: pairMounts{p: p}, Upstream: p, Router: routing.New(nil),
 		Planner: routing.NewPlanner(routing.Preferences{}), Tokens: tokens, Metrics: NewMetrics(prometheus.NewRegistry()),
 	})
-	p.front = httptest.NewServer(proxy.Handler(Policy{Lend: LendNever}))
+	p.proxy, p.front = proxy, httptest.NewServer(proxy.Handler(Policy{Lend: LendNever}))
 	t.Cleanup(p.front.Close)
 	return p
 }
@@ -101,6 +113,21 @@ type pairMounts struct {
 }
 
 func (m pairMounts) Table() *routing.Table { return m.p.Table() }
+
+// stuck is a node that answers later.
+type stuck struct {
+	node  string
+	until <-chan struct{}
+}
+
+func (p *pair) hold(until <-chan struct{}, node string) { p.stuck.Store(&stuck{node, until}) }
+
+// asked are all requests so far.
+func (p *pair) asked() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.got)
+}
 
 // say sets what a path answers.
 func (p *pair) say(path string, status int, body string, header ...string) {

@@ -19,6 +19,7 @@ type Metrics struct {
 	lastResorts prometheus.Counter
 	waiting     prometheus.Gauge
 	exhausted   prometheus.Counter
+	hedges      prometheus.Counter
 }
 
 // NewMetrics makes and registers the metrics.
@@ -43,7 +44,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	m.waiting = prometheus.NewGauge(prometheus.GaugeOpts{Name: "vrproxy_writes_waiting", Help: "Writes that wait for a primary."})
 	m.exhausted = prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_retry_budget_exhausted_total", Help: "Repeats not made because there were too many."})
-	r.MustRegister(m.requests, m.durations, m.attempts, m.failovers, m.lastResorts, m.waiting, m.exhausted)
+	m.hedges = prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_hedged_reads_total", Help: "Reads that a second cluster was asked for (routing.hedge)."})
+	r.MustRegister(m.hedges, m.requests, m.durations, m.attempts, m.failovers, m.lastResorts, m.waiting, m.exhausted)
 	return m
 }
 

@@ -74,6 +74,8 @@ type Config struct {
 	// AnswerTimeout is how long any request waits for the first byte of an answer;
 	// default 90s, Vault's own max_request_duration.
 	AnswerTimeout time.Duration
+	// Hedge asks a second cluster for a read that takes longer than 95 of 100 do.
+	Hedge bool
 	// MaxInFlight is how many requests one cluster is sent at the same time; default
 	// 1024.
 	MaxInFlight int
@@ -109,6 +111,7 @@ type Proxy struct {
 	waits  waits
 	budget *budget
 	flying flying
+	paces  paces
 }
 
 // New makes a proxy.
@@ -166,6 +169,7 @@ type exchange struct {
 	held     *answer  // of a cluster where nothing is mounted, until the primary was asked
 	denied   *answer  // of the first cluster that did not know the token
 	all      bool     // goes to every home
+	next     stop     // the one that comes after the present one
 	owes     bool     // the next attempt is a repeat
 	strange  []string // homes that did not know the token
 }

@@ -164,6 +164,12 @@ func (s *Session) have(home string) (Token, error) {
 	return Token{}, nil
 }
 
+// Has gives the session's token on a home if it has one; it never logs in.
+func (s *Session) Has(home string) (Token, bool) {
+	t, err := s.have(home)
+	return t, err == nil && !t.IsZero()
+}
+
 func (s *Session) login(ctx context.Context, home string) (Token, error) {
 	if err := s.cache.turn(ctx, home); err != nil {
 		return Token{}, fmt.Errorf("%w: too many at once", ErrUnavailable)

@@ -66,7 +66,8 @@ func (c *core) exchanges(s shared, showsCertificate bool) *proxy.Proxy {
 		Health: c.checker, Mounts: s.mounts, Upstream: c.pool, Router: c.router, Planner: c.planner,
 		Tokens: s.tokens, Metrics: s.metrics, Failover: s.failover, Logger: s.logger,
 		ShowsCertificate: showsCertificate, NoReplay: c.cfg.Sessions.ReplayExcept,
-		PrimaryWait:    primaryWait(c.cfg),
+		PrimaryWait: primaryWait(c.cfg),
+		Hedge:       c.cfg.Routing.Hedge, MaxInFlight: c.cfg.Routing.MaxInFlight,
 		AttemptTimeout: 2 * c.cfg.Health.Timeout,
 	})
 }
