@@ -23,6 +23,7 @@ func codes() []string {
 type findings struct {
 	requests, reads, failedReads, writes, unknown, refused int
 	slowest                                                time.Duration // read
+	lost                                                   map[string]bool // leases that Vault may have lost with a change of the primary
 	problems                                               []string
 }
 
@@ -34,14 +35,19 @@ func (f *findings) wrong(format string, args ...any) {
 
 // check holds a history to what was promised.
 func (w *world) check(ctx context.Context, h *history, x *trouble) *findings {
-	f := &findings{requests: len(h.events)}
+	f := &findings{requests: len(h.events), lost: make(map[string]bool)}
+	for _, e := range h.events {
+		if e.op == "credential" && x.lossy(e.began, e.ended) {
+			f.lost[e.value] = true
+		}
+	}
 	for _, e := range h.events {
 		f.count(e)
 		f.honest(e, x)
 	}
 	f.linearizable(h.events, x)
 	w.once(ctx, h.events, x, f)
-	w.revoked(ctx, h.events, f)
+	w.revoked(ctx, h.events, x, f)
 	return f
 }
 
@@ -81,6 +87,7 @@ func (f *findings) honest(e event, x *trouble) {
 	case e.code == "" && e.status >= 500 && !x.justified(e.began, e.ended):
 		f.wrong("Vault's error in quiet times: %v", e)
 	case e.code == "" && e.status >= 500: // passed on, while something was wrong
+	case e.op == "renew" && f.lost[e.value]:
 	case e.code == "":
 		f.wrong("the wrong cluster was asked: %v", e)
 	case !slices.Contains(codes(), e.code):
@@ -189,9 +196,9 @@ func (w *world) once(ctx context.Context, events []event, x *trouble, f *finding
 }
 
 // revoked checks that no lease lives whose revocation was acknowledged.
-func (w *world) revoked(ctx context.Context, events []event, f *findings) {
+func (w *world) revoked(ctx context.Context, events []event, x *trouble, f *findings) {
 	for _, e := range events {
-		if e.op != "revoke" || e.status >= 300 || e.status == 0 {
+		if e.op != "revoke" || e.status >= 300 || e.status == 0 || x.lossy(e.began, e.ended) {
 			continue
 		}
 		for _, c := range w.lab.Clusters() {

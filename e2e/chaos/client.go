@@ -171,15 +171,22 @@ func (c *client) onceWrite(ctx context.Context) {
 }
 
 func (c *client) credential(ctx context.Context) {
-	if _, a := c.do(ctx, "credential", "GET", "database/creds/readonly", ""); a.LeaseID != "" {
+	e, a := c.send(ctx, "credential", "GET", "database/creds/readonly", "")
+	e.value = a.LeaseID
+	c.h.add(e)
+	if a.LeaseID != "" {
 		c.leases = append(c.leases, a.LeaseID)
 	}
 }
 
 func (c *client) renew(ctx context.Context) {
-	if len(c.leases) > 0 {
-		c.do(ctx, "renew", "PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, c.leases[c.random.IntN(len(c.leases))]))
+	if len(c.leases) == 0 {
+		return
 	}
+	lease := c.leases[c.random.IntN(len(c.leases))]
+	e, _ := c.send(ctx, "renew", "PUT", "sys/leases/renew", fmt.Sprintf(`{"lease_id":%q}`, lease))
+	e.value = lease
+	c.h.add(e)
 }
 
 // revoke revokes the oldest lease, and does not touch it again.
