@@ -22,7 +22,7 @@ func codes() []string {
 // findings is what a run showed.
 type findings struct {
 	requests, reads, failedReads, writes, unknown, refused int
-	slowest                                                time.Duration // read
+	slowest                                                time.Duration   // read
 	lost                                                   map[string]bool // leases that Vault may have lost with a change of the primary
 	problems                                               []string
 }

@@ -1,0 +1,179 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/routing"
+	"github.com/vrproxy/vrproxy/tokencache"
+)
+
+// errAnswerTimeout is the cause of a cancelled attempt that got no answer in time.
+var errAnswerTimeout = errors.New("no answer in time")
+
+// answer is one answer of Vault, or why there is none.
+type answer struct {
+	resp    *http.Response // nil when failed
+	cluster *health.Cluster
+	address string           // of the node
+	token   tokencache.Token // sent with it; zero when the client's went as it was
+	out     outcome
+	err     error
+	cancel  func() // ends the attempt's context
+	release func() // that, and what else the attempt holds; call when the body is read
+}
+
+func (a *answer) close() {
+	if a.resp != nil {
+		_ = a.resp.Body.Close()
+	}
+	a.release()
+}
+
+// send makes one attempt and reads as much of an error answer as judging needs.
+func (x *exchange) send(c *health.Cluster, address string, token tokencache.Token, last bool) *answer {
+	x.attempts++
+	if x.from == "" {
+		x.from = c.Name
+	}
+	ctx, cancel := context.WithCancelCause(x.r.Context())
+	end := func() { cancel(nil) }
+	a := &answer{cluster: c, address: address, token: token, cancel: end, release: end}
+	a.out.repeatable = x.decision.Effect == routing.Repeatable && x.body.whole
+	stop := x.patience(a, last, func() { cancel(errAnswerTimeout) })
+	defer stop()
+
+	var sent sentinel
+	req := x.request(sent.trace(ctx), address, token, a.out.repeatable)
+	resp, err := x.transfer(ctx, a, req) //nolint:bodyclose // answer.close does, once the client has it
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
+		a.err, a.out.failed, a.out.sent = err, true, sent.happened()
+		return a
+	}
+	a.resp, a.out.status = resp, resp.StatusCode
+	a.out.json = strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
+	if resp.StatusCode >= 400 {
+		a.out.text = peek(resp)
+	}
+	if err := x.gather(a); err != nil {
+		a.err, a.out.failed, a.out.sent = err, true, true
+		if cause := context.Cause(ctx); cause != nil {
+			a.err = fmt.Errorf("%w (%w)", cause, err)
+		}
+	}
+	return a
+}
+
+// transfer is one request and the head of its answer, or of two, the first.
+func (x *exchange) transfer(ctx context.Context, a *answer, req *http.Request) (*http.Response, error) {
+	if a.out.repeatable && x.p.cfg.Hedge {
+		return x.race(ctx, a, req)
+	}
+	return x.p.cfg.Upstream.RoundTrip(a.cluster.Name, req, x.hidesCertificate())
+}
+
+// gather reads a small answer before any of it is passed on: if it breaks off, another
+// cluster is asked, or the client is told that the outcome is unknown. Larger ones, and
+// what is not JSON, are streamed as they come.
+func (x *exchange) gather(a *answer) error {
+	if !a.out.json || a.resp.ContentLength > gatherBody {
+		return nil
+	}
+	rest := a.resp.Body
+	raw, err := io.ReadAll(io.LimitReader(rest, gatherBody))
+	if err != nil {
+		return fmt.Errorf("the answer broke off: %w", err)
+	}
+	a.resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(raw), rest), rest}
+	return nil
+}
+
+// patience gives up on an attempt that gets no answer. What may be repeated waits a
+// short while when there is another cluster to ask; otherwise it waits for a slow
+// cluster, but not for one that health finds down meanwhile. What may not be
+// repeated always waits the long time: giving up early would only lose its outcome.
+func (x *exchange) patience(a *answer, last bool, giveUp func()) (stop func()) {
+	short, long := x.p.cfg.AttemptTimeout, x.p.cfg.AnswerTimeout
+	if !a.out.repeatable {
+		timer := time.AfterFunc(long, giveUp)
+		return func() { timer.Stop() }
+	}
+	began := time.Now()
+	var timer *time.Timer
+	timer = time.AfterFunc(long, func() {
+		now, ok := x.p.cfg.Health.Topology().Cluster(a.cluster.Name)
+		if !last || !ok || !now.Usable() || time.Since(began) >= long {
+			giveUp()
+			return
+		}
+		timer.Reset(short)
+	})
+	timer.Reset(short) // timer is set before its function can run
+	return func() { timer.Stop() }
+}
+
+// request makes the upstream request: the client's method, path, query, header and
+// body, byte for byte, with the token exchanged.
+func (x *exchange) request(ctx context.Context, address string, token tokencache.Token, repeatable bool) *http.Request {
+	base, err := url.Parse(address)
+	if err != nil {
+		base = &url.URL{} // addresses are validated with the configuration
+	}
+	out := (&http.Request{
+		Method: x.r.Method,
+		URL: &url.URL{
+			Scheme: base.Scheme, Host: base.Host,
+			Opaque: x.target.path, RawQuery: x.target.query,
+			ForceQuery: x.target.hasQuery && x.target.query == "",
+		},
+		Host:   base.Host,
+		Proto:  "HTTP/1.1",
+		Header: x.upstreamHeader(),
+	}).WithContext(ctx)
+	if x.session != nil && x.session == x.p.cfg.Tokens.Identity() {
+		out.Header.Del("Authorization") // a client's token that the identity replaces
+	}
+	if !token.IsZero() {
+		x.token.put(out.Header, token.Reveal())
+	}
+	x.body.attach(out, repeatable)
+	if len(x.r.Trailer) > 0 {
+		out.Trailer = x.r.Trailer
+	}
+	return out
+}
+
+// peek reads the beginning of an error answer and puts it back.
+func peek(resp *http.Response) string {
+	head, err := io.ReadAll(io.LimitReader(resp.Body, errorPeek))
+	rest := resp.Body
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), errReader{err}, rest), rest}
+	return string(head)
+}
+
+// errReader repeats an error met while peeking; nil is no error.
+type errReader struct{ err error }
+
+func (e errReader) Read([]byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	return 0, io.EOF
+}
