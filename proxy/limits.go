@@ -10,15 +10,17 @@ import (
 
 // What bounds the proxy itself: nothing here depends on what a request is.
 const (
-	maxWaiting   = 1000     // writes that wait for a primary
-	waitingBytes = 32 << 20 // of their bodies
+	readWait     = 2 * time.Second        // for a read that nobody could answer
+	readPause    = 100 * time.Millisecond // between its rounds
+	maxWaiting   = 1000                   // requests that wait for a primary, or for anybody
+	waitingBytes = 32 << 20               // of their bodies
 
 	retryShare  = 0.2 // of the requests may be repeated,
 	retryPerSec = 10  // and as many a second besides;
 	retrySaved  = 10 * time.Second
 )
 
-// waits bounds the writes that wait for a primary.
+// waits bounds the requests that wait.
 type waits struct {
 	gauge  prometheus.Gauge
 	number atomic.Int64

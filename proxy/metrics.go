@@ -42,7 +42,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "vrproxy_last_resort_total", Help: "Requests for which no cluster looked usable and all were tried anyway.",
 		}),
 	}
-	m.waiting = prometheus.NewGauge(prometheus.GaugeOpts{Name: "vrproxy_writes_waiting", Help: "Writes that wait for a primary."})
+	m.waiting = prometheus.NewGauge(prometheus.GaugeOpts{Name: "vrproxy_requests_waiting", Help: "Writes that wait for a primary, and reads that wait for a cluster."})
 	m.exhausted = prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_retry_budget_exhausted_total", Help: "Repeats not made because there were too many."})
 	m.hedges = prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_hedged_reads_total", Help: "Reads that a second cluster was asked for (routing.hedge)."})
 	r.MustRegister(m.hedges, m.requests, m.durations, m.attempts, m.failovers, m.lastResorts, m.waiting, m.exhausted)

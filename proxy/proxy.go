@@ -199,23 +199,48 @@ func (x *exchange) carry() *failure {
 	if x.all {
 		return x.everywhere()
 	}
-	giveUp := x.began.Add(x.p.cfg.PrimaryWait)
+	var giveUp time.Time
 	for {
 		changed := x.p.cfg.Health.Changed()
 		f := x.once()
-		if f == nil || !f.wait || x.decision.Class != routing.Primary || !time.Now().Before(giveUp) {
+		if f == nil || !f.wait {
 			return f
 		}
-		if !x.p.waits.enter(len(x.body.kept)) {
-			f.text += "; and too many writes wait for it already"
-			return f
+		if giveUp.IsZero() {
+			giveUp = time.Now().Add(x.worthWaiting())
 		}
-		came := x.await(changed, time.Until(giveUp))
-		x.p.waits.leave(len(x.body.kept))
-		if !came {
+		if !x.waitsFor(changed, giveUp, f) {
 			return f
 		}
 	}
+}
+
+// worthWaiting is how long a request waits for what it needs: a write for a primary; a
+// read, that nobody answered, for an election or the end of a short trouble.
+func (x *exchange) worthWaiting() time.Duration {
+	switch {
+	case x.decision.Class == routing.Primary:
+		return x.p.cfg.PrimaryWait - time.Since(x.began)
+	case x.decision.Effect == routing.Repeatable:
+		return min(readWait, x.p.cfg.PrimaryWait)
+	}
+	return 0
+}
+
+// waitsFor waits for the next topology; false: there is no time, or no room.
+func (x *exchange) waitsFor(changed <-chan struct{}, giveUp time.Time, f *failure) bool {
+	if !time.Now().Before(giveUp) {
+		return false
+	}
+	if !x.p.waits.enter(len(x.body.kept)) {
+		f.text += "; and too many requests wait already"
+		return false
+	}
+	defer x.p.waits.leave(len(x.body.kept))
+	if !x.await(changed, time.Until(giveUp)) {
+		return false
+	}
+	return x.decision.Class == routing.Primary || x.pause(readPause)
 }
 
 // once makes one plan and tries its candidates.

@@ -189,7 +189,7 @@ func (x *exchange) exhausted(plan routing.Plan) *failure {
 	case errors.Is(x.lastErr, errAnswerTimeout):
 		return &failure{code: deadline, text: "no cluster answered in time", wait: true}
 	}
-	return &failure{code: routing.NoHealthyCluster, text: "no cluster could be reached; tried: " + clusterNames(plan.Candidates)}
+	return &failure{code: routing.NoHealthyCluster, text: "no cluster could be reached; tried: " + clusterNames(plan.Candidates), wait: true}
 }
 
 func clusterNames(cs []routing.Candidate) string {

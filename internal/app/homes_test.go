@@ -348,7 +348,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("%d logins at us-east", n)
 	}
 	w.lab.Cluster("eu-west").Kill()
-	w.want(w.do("GET", "secret/data/hello", ""), 200, "us-east")
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "")
 	if r := w.do("GET", "auth/token/lookup-self", ""); r.data["id"] != w.token {
 		t.Errorf("lookup-self shows %v", r.data["id"])
 	}
