@@ -278,7 +278,7 @@ func (l *load) check(all []call) {
 	}
 	close(work)
 	workers.Wait()
-	summarise(l.h.t, "elections: %d writes acknowledged, %d there, each once; %d without acknowledgement are not there", acknowledged.Load(), written.Load(), absent.Load())
+	summarise(l.h.t, "one raft cluster: %d writes acknowledged, %d there, each once; %d without acknowledgement are not there", acknowledged.Load(), written.Load(), absent.Load())
 }
 
 // versions is how often a key was written.
