@@ -138,7 +138,7 @@ func (c *Checker) Run(ctx context.Context) error {
 // a failed probe, and the node is probed at once. It never blocks on I/O.
 func (c *Checker) Failed(cluster, address string, err error) {
 	th, now := c.thresholds(), time.Now()
-	if n, ok := c.node(cluster, address); ok && n.up && !n.suspect { // or nothing would change
+	if n, ok := c.node(cluster, address); ok && n.up && !n.suspect && !now.Before(n.held) { // or nothing would change
 		c.update(cluster, address, func(n nodeState) nodeState { return n.doubted("request failed: "+brief(err), th, now) })
 	}
 	select {

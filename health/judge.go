@@ -25,6 +25,7 @@ type nodeState struct {
 	report  Report
 	status  replication.Status
 
+	led      bool      // it was the active node once
 	falls    int       // how often it went down lately
 	lastFall time.Time // when it last did
 	strikes  int       // failed requests since one was served
@@ -50,6 +51,7 @@ func (n nodeState) good(r Report, s *replication.Status, th thresholds, now time
 		return n
 	}
 	n.oks, n.fails, n.suspect = n.oks+1, 0, false
+	n.led = n.led || !r.Standby
 	if n.up || first || n.oks >= th.rise {
 		if !n.up && !first {
 			n.rose = now
@@ -97,7 +99,7 @@ func blend(old, sample time.Duration) time.Duration {
 
 func (n nodeState) node(now time.Time) Node {
 	out := Node{Address: n.address, Reason: n.reason, RTT: n.rtt, State: StateDown, Struck: n.strikes > 0, Share: n.share(now)}
-	out.Active = n.up && !n.report.Standby
+	out.Active, out.Standby, out.Led = n.up && !n.report.Standby, n.report.Standby, n.led
 	out.Serves = n.up
 	switch {
 	case n.up && n.suspect:

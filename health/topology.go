@@ -44,6 +44,8 @@ type Node struct {
 	State   State
 	Reason  string        // why State is not healthy; empty otherwise
 	Active  bool          // the node leads its cluster
+	Standby bool          // it said that it does not, when it was last heard of
+	Led     bool          // it has led since the proxy started
 	Serves  bool          // the node answers client requests itself or forwards them inside its cluster
 	RTT     time.Duration // decaying average; 0 while unknown
 	Struck  bool          // requests failed there and none was served since: tell Succeeded

@@ -20,6 +20,8 @@ const (
 	lagRepeats  = 10                    // such repeats at most, per request
 	maxRelogins = 1                     // new logins because of a refused token, per cluster
 	maxMoves    = 2                     // redirects followed, per cluster
+
+	noForwarding = "X-Vault-No-Request-Forwarding"
 )
 
 // at tries one node, with repeats where Vault's answer asks for them. moveOn means
@@ -87,8 +89,8 @@ func (x *exchange) verdict(a *answer) verdict {
 	switch v := judge(a.out); {
 	case x.isForeign(v, a):
 		return foreign
-	case v == done && x.activeNode(a) != "":
-		return moved
+	case v == done && x.redirected(a):
+		return x.judgeRedirect(a)
 	case v == confirm:
 		return x.confirmed(a)
 	default:
@@ -96,15 +98,37 @@ func (x *exchange) verdict(a *answer) verdict {
 	}
 }
 
-// activeNode is where a standby redirects to, if that is a known node of its cluster;
-// never from https to http. Other redirects are for the client: to a clean path, or to
-// addresses that nobody configured.
-func (x *exchange) activeNode(a *answer) string {
+// redirected reports whether a standby sends the request on to another node. Redirects
+// to another path (a clean one) are for the client.
+func (x *exchange) redirected(a *answer) bool {
 	if a.resp == nil || a.out.status != http.StatusTemporaryRedirect {
-		return ""
+		return false
 	}
 	to, err := a.resp.Location()
-	if err != nil || to.EscapedPath() != x.target.path {
+	from, _ := url.Parse(a.address) // validated with the configuration
+	return err == nil && from != nil && to.EscapedPath() == x.target.path && to.Host != from.Host
+}
+
+// judgeRedirect: a node of the cluster is asked, if it is a known one; where the standby
+// may have forwarded the request and lost the answer, nothing is known. A node that
+// nobody configured is for the client to follow, as without a proxy.
+func (x *exchange) judgeRedirect(a *answer) verdict {
+	switch known := x.activeNode(a) != ""; {
+	case known && (a.out.repeatable || a.unforwarded):
+		return moved
+	case known:
+		return unknown
+	case a.unforwarded && x.r.Header.Get(noForwarding) == "":
+		return next // it was our wish that it does not forward
+	}
+	return done
+}
+
+// activeNode is where a standby redirects to, if that is a known node of its cluster;
+// never from https to http.
+func (x *exchange) activeNode(a *answer) string {
+	to, err := a.resp.Location()
+	if err != nil {
 		return ""
 	}
 	for _, n := range a.cluster.Nodes {

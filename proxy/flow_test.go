@@ -27,6 +27,8 @@ type pair struct {
 	front *httptest.Server
 	near  atomic.Value // string
 	stuck atomic.Pointer[stuck]
+	// standby: the first node of cluster one is known to be one.
+	standby bool
 
 	mu      sync.Mutex
 	answers map[string]func(cluster string, w http.ResponseWriter) // by path
@@ -40,7 +42,8 @@ func (p *pair) Topology() *health.Topology {
 			Nodes: []health.Node{{Address: "http://" + name, State: health.StateHealthy, Serves: true, Active: true}}}
 		if name == "one" {
 			c.Role = health.RolePrimary
-			c.Nodes = append(c.Nodes, health.Node{Address: "http://one-b", State: health.StateHealthy, Serves: true})
+			c.Nodes[0].Standby = p.standby
+			c.Nodes = append(c.Nodes, health.Node{Address: "http://one-b", State: health.StateHealthy, Serves: true, Led: true})
 		}
 		if name == p.near.Load() {
 			c.Region = "here"
@@ -248,37 +251,47 @@ func TestWhatOnlyOneClusterKnowsIsAskedOfAll(t *testing.T) {
 }
 
 // TestAStandbysRedirectIsFollowedInsideTheCluster: to a node that is configured, once
-// more only, with the body; all other redirects are the client's.
+// more only, with the body. A write is told not to be forwarded by a standby, or its
+// redirect would prove nothing. All other redirects are the client's.
 func TestAStandbysRedirectIsFollowedInsideTheCluster(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, location, want string }{
-		{"to the active node", "http://one-b/v1/pki/config/urls", "one one-b"},
-		{"to a node of another cluster", "http://two/v1/pki/config/urls", "one"},
-		{"to nobody we know", "http://10.0.0.9:8200/v1/pki/config/urls", "one"},
-		{"to another path", "http://one-b/v1/pki/config", "one"},
-		{"to another scheme", "https://one-b/v1/pki/config/urls", "one"},
-		{"to a clean path", "/v1/pki/config/urls", "one"},
-		{"to itself", "http://one/v1/pki/config/urls", "one"},
+	const urls = "/v1/pki/config/urls"
+	for _, c := range []struct {
+		name, method, location string
+		standby                bool // as health knows it
+		want                   string
+		status                 int
+	}{
+		{"a write at a standby", "POST", "http://one-b" + urls, true, "one one-b", 200},
+		{"a read", "GET", "http://one-b" + urls, false, "one one-b", 200},
+		{"a write, perhaps forwarded", "POST", "http://one-b" + urls, false, "one", 502},
+		{"a write, to nobody we know, by our wish", "POST", "http://10.0.0.9:8200" + urls, true, "one one-b", 200},
+		{"to a node of another cluster", "POST", "http://two" + urls, false, "one", 307},
+		{"to nobody we know", "POST", "http://10.0.0.9:8200" + urls, false, "one", 307},
+		{"to another path", "POST", "http://one-b/v1/pki/config", false, "one", 307},
+		{"to another scheme", "GET", "https://one-b" + urls, false, "one", 307},
+		{"to itself", "POST", "http://one" + urls, false, "one", 307},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newPair(t)
+			p.standby = c.standby
 			p.mu.Lock()
-			p.answers["/v1/pki/config/urls"] = func(node string, w http.ResponseWriter) {
+			p.answers[urls] = func(node string, w http.ResponseWriter) {
 				if node == "one" {
 					w.Header().Set("Location", c.location)
 					w.WriteHeader(http.StatusTemporaryRedirect)
 				}
 			}
 			p.mu.Unlock()
-			_, status := p.send("POST", "/v1/pki/config/urls", `{"a":"b"}`)
+			_, status := p.send(c.method, urls, `{"a":"b"}`)
 			var nodes []string
-			for _, got := range p.got {
+			for _, got := range p.asked() {
 				node, _, _ := strings.Cut(got, " ")
 				nodes = append(nodes, node)
 			}
-			if got := strings.Join(nodes, " "); got != c.want || (status == 307) != (c.want == "one") {
-				t.Errorf("%d after asking %s, want %s", status, got, c.want)
+			if got := strings.Join(nodes, " "); got != c.want || status != c.status {
+				t.Errorf("%d after asking %s, want %d after %s", status, got, c.status, c.want)
 			}
 		})
 	}

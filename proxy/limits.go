@@ -10,10 +10,10 @@ import (
 
 // What bounds the proxy itself: nothing here depends on what a request is.
 const (
-	readWait     = 2 * time.Second        // for a read that nobody could answer
-	readPause    = 100 * time.Millisecond // between its rounds
-	maxWaiting   = 1000                   // requests that wait for a primary, or for anybody
-	waitingBytes = 32 << 20               // of their bodies
+	readWait     = 5 * time.Second       // for a read that nobody could answer
+	roundPause   = 50 * time.Millisecond // between the rounds of a request that waits
+	maxWaiting   = 1000                  // requests that wait for a primary, or for anybody
+	waitingBytes = 32 << 20              // of their bodies
 
 	retryShare  = 0.2 // of the requests may be repeated,
 	retryPerSec = 10  // and as many a second besides;

@@ -240,7 +240,7 @@ func (x *exchange) waitsFor(changed <-chan struct{}, giveUp time.Time, f *failur
 	if !x.await(changed, time.Until(giveUp)) {
 		return false
 	}
-	return x.decision.Class == routing.Primary || x.pause(readPause)
+	return x.pause(roundPause) // its own failures change the topology, too
 }
 
 // once makes one plan and tries its candidates.

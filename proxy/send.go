@@ -26,9 +26,12 @@ type answer struct {
 	address string           // of the node
 	token   tokencache.Token // sent with it; zero when the client's went as it was
 	out     outcome
-	err     error
-	cancel  func() // ends the attempt's context
-	release func() // that, and what else the attempt holds; call when the body is read
+	// unforwarded: the node was told not to forward the request, so its redirect means
+	// that nothing was done.
+	unforwarded bool
+	err         error
+	cancel      func() // ends the attempt's context
+	release     func() // that, and what else the attempt holds; call when the body is read
 }
 
 func (a *answer) close() {
@@ -53,6 +56,12 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 
 	var sent sentinel
 	req := x.request(sent.trace(ctx), address, token, a.out.repeatable)
+	if !a.out.repeatable && mustNotForward(c, address) {
+		// A standby forwards; when that breaks off it redirects, and nobody knows. Told not
+		// to, it redirects at once, and nothing was done.
+		req.Header.Set(noForwarding, "true")
+	}
+	a.unforwarded = req.Header.Get(noForwarding) == "true"
 	resp, err := x.transfer(ctx, a, req) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -116,7 +125,7 @@ func (x *exchange) patience(a *answer, last bool, giveUp func()) (stop func()) {
 	var timer *time.Timer
 	timer = time.AfterFunc(long, func() {
 		now, ok := x.p.cfg.Health.Topology().Cluster(a.cluster.Name)
-		if !last || !ok || !now.Usable() || time.Since(began) >= long {
+		if !last || !ok || !now.Usable() || leaderless(now, a.address) || time.Since(began) >= long {
 			giveUp()
 			return
 		}
@@ -124,6 +133,29 @@ func (x *exchange) patience(a *answer, last bool, giveUp func()) (stop func()) {
 	})
 	timer.Reset(short) // timer is set before its function can run
 	return func() { timer.Stop() }
+}
+
+// leaderless reports whether a node has no active node to forward to.
+func leaderless(c *health.Cluster, address string) bool {
+	standby := false
+	for _, n := range c.Nodes {
+		if n.Active {
+			return false
+		}
+		standby = standby || n.Address == address && n.Standby
+	}
+	return standby
+}
+
+// mustNotForward reports whether a request goes to a standby whose active node is one of
+// those that are configured: that one is asked then, and not through the standby.
+func mustNotForward(c *health.Cluster, address string) bool {
+	standby, led := false, false
+	for _, n := range c.Nodes {
+		standby = standby || n.Address == address && n.Standby
+		led = led || n.Led && n.Address != address
+	}
+	return standby && led
 }
 
 // request makes the upstream request: the client's method, path, query, header and

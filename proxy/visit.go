@@ -150,8 +150,8 @@ func (x *exchange) passedOver(a *answer, address string) {
 	if a.resp != nil {
 		x.lastErr = fmt.Errorf("%s answered %d", a.cluster.Name, a.out.status)
 	}
+	x.owes = a.out.sent || a.resp != nil // what never left costs nobody anything
 	a.close()
-	x.owes = true
 	if x.r.Context().Err() != nil {
 		return // the client's going away is not the node's fault
 	}
@@ -176,8 +176,10 @@ func (x *exchange) exhausted(plan routing.Plan) *failure {
 		return &failure{code: sessionLost, text: tokencache.ErrSessionLost.Error()}
 	case x.limits.Pin != "" || plan.Cluster != "":
 		return &failure{code: routing.NoHealthyCluster, text: "the cluster asked for could not be reached: " + clusterNames(plan.Candidates)}
+	case errors.Is(x.lastErr, errBudget) && plan.Class == routing.Primary:
+		return &failure{code: routing.NoPrimary, text: "the primary cluster did not serve it, and too many requests are repeated already", wait: true}
 	case errors.Is(x.lastErr, errBudget):
-		return &failure{code: routing.NoHealthyCluster, text: "it failed, and too many requests are repeated already; try again in a moment"}
+		return &failure{code: routing.NoHealthyCluster, text: "it failed, and too many requests are repeated already; try again in a moment", wait: true}
 	case errors.Is(x.lastErr, errBusy):
 		return &failure{code: routing.NoHealthyCluster, text: "every cluster that may serve this request has as many in flight as it may; try again in a moment"}
 	case x.wanders:
