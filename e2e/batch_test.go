@@ -32,8 +32,10 @@ func TestBatchTokens(t *testing.T) {
 	if r.status != http.StatusServiceUnavailable || r.code != "owner-unavailable" {
 		t.Errorf("a batch token whose parent is lost: %+v", r)
 	}
-	if n := w.logins("us-east", "us-west", nearest); n != 1 {
-		t.Errorf("the proxy logged in %d times, once for the minter", n)
+	// The minter's session is logged in ahead of need, once where that is: at us-west after
+	// the nearest is lost. Batch tokens need nothing.
+	if east, west := w.logins("us-east"), w.logins("us-west"); east != 1 || west > 1 {
+		t.Errorf("the proxy logged in %d times at us-east, %d times at us-west", east, west)
 	}
 	summarise(t, "%d orphan batch tokens served at 3 clusters, and on after the nearest was killed, with no login by the proxy", len(orphans))
 }
