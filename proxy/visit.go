@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -107,12 +108,16 @@ func (x *exchange) fruitless(plan routing.Plan) *failure {
 	return x.exhausted(plan)
 }
 
-// mayRepeat pays for an attempt that repeats another.
+// mayRepeat pays for an attempt that repeats another. Some time it has to end, too.
 func (x *exchange) mayRepeat() bool {
 	if !x.owes {
 		return true
 	}
 	x.owes = false
+	if time.Since(x.began) > x.p.cfg.AnswerTimeout+x.p.cfg.PrimaryWait {
+		x.lastErr = errAnswerTimeout
+		return false
+	}
 	if x.p.budget.spend() {
 		return true
 	}
