@@ -164,22 +164,39 @@ func (c *Cache) Resolve(ctx context.Context, namespace, token string, homes []st
 
 // search asks the homes one after another who knows the token.
 func (c *Cache) search(ctx context.Context, namespace string, token Token, homes []string) (*Session, error) {
+	var self *api.SecretAuth
+	home, err := firstHome(ctx, homes, knowsNot, func(home string) (err error) {
+		self, err = c.lookupSelf(ctx, namespace, home, token)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := c.remember(home, self, nil)
+	c.foreign.Add(s.key, s)
+	return s, nil
+}
+
+// firstHome asks one home after another, and gives the first that answers without an
+// error; denies tells the errors that mean no from those that mean nothing. The errors
+// are ErrNowhere when all said no, ErrUndecided, or the context's.
+func firstHome(ctx context.Context, homes []string, denies func(error) bool, ask func(home string) error) (string, error) {
 	missing := false
 	for _, home := range homes {
-		self, err := c.lookupSelf(ctx, namespace, home, token)
+		err := ask(home)
 		switch {
 		case err == nil:
-			s := c.remember(home, self, nil)
-			c.foreign.Add(s.key, s)
-			return s, nil
-		case !knowsNot(err):
+			return home, nil
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case !denies(err):
 			missing = true
 		}
 	}
 	if missing {
-		return nil, ErrUndecided
+		return "", ErrUndecided
 	}
-	return nil, ErrNowhere
+	return "", ErrNowhere
 }
 
 // knowsNot reports whether the answer means "no such token here". A cluster of the
@@ -267,23 +284,11 @@ type Thing struct {
 // changes nothing, asked with the session's token on each home. The errors are
 // ErrNowhere, ErrUndecided or the context's.
 func (c *Cache) FindHome(ctx context.Context, t Thing, s *Session, homes []string) (string, error) {
-	missing := false
-	for _, home := range homes {
-		err := c.ask(ctx, t, s, home)
-		switch {
-		case err == nil:
-			c.NoteHome(home, t.Name)
-			return home, nil
-		case ctx.Err() != nil:
-			return "", ctx.Err()
-		case !notThere(err):
-			missing = true
-		}
+	home, err := firstHome(ctx, homes, notThere, func(home string) error { return c.ask(ctx, t, s, home) })
+	if err == nil {
+		c.NoteHome(home, t.Name)
 	}
-	if missing {
-		return "", ErrUndecided
-	}
-	return "", ErrNowhere
+	return home, err
 }
 
 // notThere reports whether an answer means "no such thing here". To a token that it

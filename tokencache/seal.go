@@ -8,8 +8,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -81,22 +79,4 @@ func readKey(file string) ([]byte, error) {
 		return nil, fmt.Errorf("the key in %s is shorter than %d bytes; make one with: head -c 32 /dev/urandom | base64", file, minKeySize)
 	}
 	return []byte(text), nil
-}
-
-// writeFile replaces a file as a whole: after a crash it is the old one or the new one.
-func writeFile(file string, content []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", file, err)
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // it may be gone already
-		return fmt.Errorf("writing %s: %w", file, err)
-	}
-	return nil
 }

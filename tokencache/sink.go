@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -93,7 +92,8 @@ func (s *Sink) write(ctx context.Context, home string) error {
 	if t == s.written {
 		return nil
 	}
-	if err := replaceFile(s.cfg.Path, s.cfg.Mode, t); err != nil {
+	// Without a newline: readers take the whole.
+	if err := replaceFile(s.cfg.Path, s.cfg.Mode, []byte(t.Reveal())); err != nil {
 		return fmt.Errorf("writing the token: %w", err)
 	}
 	s.written = t
@@ -114,40 +114,4 @@ func (s *Sink) failed(err error, now time.Time) {
 	}
 	s.failing = kind
 	s.logger.Warn("token not written; trying again", zap.String("path", s.cfg.Path), zap.Error(err))
-}
-
-// replaceFile puts a token into a file in one step, so that nobody ever reads half
-// of one, or one with another mode.
-func replaceFile(name string, mode fs.FileMode, t Token) error {
-	folder := filepath.Dir(name)
-	f, err := os.CreateTemp(folder, "."+filepath.Base(name)+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(fill(f, mode, t), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncFolder(folder)
-}
-
-func fill(f *os.File, mode fs.FileMode, t Token) error {
-	if _, err := f.WriteString(t.Reveal()); err != nil { // without a newline: readers take the whole
-		return err
-	}
-	if err := f.Chmod(mode); err != nil { // not at making it: the umask would have a say
-		return err
-	}
-	return f.Sync()
-}
-
-// syncFolder makes a rename last over a crash.
-func syncFolder(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -149,7 +149,7 @@ func TestATokenFileIsReplacedInOneStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer open.Close()
-	if err := replaceFile(name, 0o604, NewToken("new")); err != nil {
+	if err := replaceFile(name, 0o604, []byte("new")); err != nil {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(open.Name())
@@ -158,7 +158,7 @@ func TestATokenFileIsReplacedInOneStep(t *testing.T) {
 	if string(before) != "new" || info.Mode() != 0o604 || old.Size() == info.Size() {
 		t.Errorf("%s %v: the file was written into", before, info.Mode())
 	}
-	if err := replaceFile(folder, 0o600, NewToken(planted)); err == nil || leaks(err.Error()) {
+	if err := replaceFile(folder, 0o600, []byte(planted)); err == nil || leaks(err.Error()) {
 		t.Errorf("%v", err)
 	}
 	if files, _ := os.ReadDir(filepath.Dir(folder)); len(files) != 1 {

@@ -115,15 +115,15 @@ func (c *Cache) load(s state) {
 	loadHomes(c.homes, s.Homes)
 	loadHomes(c.leases, s.Leases)
 	loadHomes(c.tokenHomes, s.Tokens)
+	c.loadSessions(c.sessions, s.Sessions)
+	c.loadSessions(c.foreign, s.Foreign)
+}
+
+func (c *Cache) loadSessions(into *lru.Cache[key, *Session], kept []sessionState) {
 	now := time.Now()
-	for _, kept := range s.Sessions {
-		if session := c.loadSession(kept); !session.expired(now) {
-			c.sessions.Add(session.key, session)
-		}
-	}
-	for _, kept := range s.Foreign {
-		if session := c.loadSession(kept); !session.expired(now) {
-			c.foreign.Add(session.key, session)
+	for _, k := range kept {
+		if session := c.loadSession(k); !session.expired(now) {
+			into.Add(session.key, session)
 		}
 	}
 }
@@ -198,7 +198,10 @@ func (c *Cache) write() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(c.cfg.State.File, sealed, 0o600)
+	if err := replaceFile(c.cfg.State.File, 0o600, sealed); err != nil {
+		return fmt.Errorf("writing %s: %w", c.cfg.State.File, err)
+	}
+	return nil
 }
 
 // snapshot is the state now, least recently used first, as the caches want it back.

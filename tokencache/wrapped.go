@@ -2,6 +2,7 @@ package tokencache
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -81,29 +82,23 @@ func (c *configured) unwrap(ctx context.Context, wrapping Token) (Token, error) 
 // findWrapping finds the home of a wrapping token by a question that does not use it,
 // and holds it to what it should be.
 func (c *configured) findWrapping(ctx context.Context, wrapping Token) (string, error) {
-	missing := c.cfg.Homes == nil
-	for _, home := range c.homes() {
-		path, err := c.unwrapper.look(ctx, home, c.namespace(home), wrapping)
-		switch {
-		case err == nil && !c.makesSecretIDs(home, path):
-			return "", errSwapped
-		case err == nil:
-			return home, nil
-		case !knowsNot(err):
-			missing = true
-		}
-	}
-	if missing {
+	if c.cfg.Homes == nil {
 		return "", errNotAskedAll
 	}
-	return "", errSpent
-}
-
-func (c *configured) homes() []string {
-	if c.cfg.Homes == nil {
-		return nil
+	var path string
+	home, err := firstHome(ctx, c.cfg.Homes(), knowsNot, func(home string) (err error) {
+		path, err = c.unwrapper.look(ctx, home, c.namespace(home), wrapping)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrNowhere):
+		return "", errSpent
+	case err != nil:
+		return "", errNotAskedAll
+	case !c.makesSecretIDs(home, path):
+		return "", errSwapped
 	}
-	return c.cfg.Homes()
+	return home, nil
 }
 
 // makesSecretIDs reports whether a path is the one that makes secret-ids of the
