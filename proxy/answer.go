@@ -262,11 +262,7 @@ func whole(resp *http.Response) (raw []byte, ok bool) {
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, learnBody+1))
 	if err != nil || len(raw) > learnBody {
-		rest := resp.Body
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(raw), errReader{err}, rest), rest}
+		putBack(resp, raw, err)
 		return nil, false
 	}
 	replaceBody(resp, raw)

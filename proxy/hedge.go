@@ -74,7 +74,7 @@ func (l *leg) good() bool { return l.err == nil && l.resp.StatusCode < http.Stat
 
 // second is where a hedge would go: another cluster, for which there is a token already.
 func (x *exchange) second() (stop, tokencache.Token, bool) {
-	if !x.p.cfg.Hedge || x.wanders || x.limits.Home != "" || !x.next.set() {
+	if x.wanders || x.limits.Home != "" || !x.next.set() {
 		return stop{}, tokencache.Token{}, false
 	}
 	if x.session == nil {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/routing"
@@ -12,22 +13,21 @@ import (
 // then nearest first.
 func (x *exchange) homes() []string {
 	var out []string
-	seen := make(map[string]bool)
-	if x.session != nil && x.session.Home() != "" {
-		out, seen[x.session.Home()] = append(out, x.session.Home()), true
-	}
-	for _, c := range x.p.cfg.Planner.Nearest(x.p.cfg.Health.Topology()) {
-		if home := c.Home(); !seen[home] {
-			seen[home] = true
+	add := func(home string) {
+		if !slices.Contains(out, home) {
 			out = append(out, home)
 		}
 	}
+	if x.session != nil && x.session.Home() != "" {
+		add(x.session.Home())
+	}
 	t := x.p.cfg.Health.Topology()
+	for _, c := range x.p.cfg.Planner.Nearest(t) {
+		add(c.Home())
+	}
 	for i := range t.Clusters { // also those that are down: then the search is undecided
-		c := &t.Clusters[i]
-		if home := c.Home(); !seen[home] && c.Role != health.RoleDR && x.p.cfg.Planner.Allowed(c) {
-			seen[home] = true
-			out = append(out, home)
+		if c := &t.Clusters[i]; c.Role != health.RoleDR && x.p.cfg.Planner.Allowed(c) {
+			add(c.Home())
 		}
 	}
 	return out

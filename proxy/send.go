@@ -64,10 +64,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 	a.unforwarded = req.Header.Get(noForwarding) == "true"
 	resp, err := x.transfer(ctx, a, req) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = fmt.Errorf("%w (%w)", cause, err)
-		}
-		a.err, a.out.failed, a.out.sent = err, true, sent.happened()
+		a.fail(ctx, err, sent.happened())
 		return a
 	}
 	a.resp, a.out.status = resp, resp.StatusCode
@@ -76,12 +73,17 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		a.out.text = peek(resp)
 	}
 	if err := x.gather(a); err != nil {
-		a.err, a.out.failed, a.out.sent = err, true, true
-		if cause := context.Cause(ctx); cause != nil {
-			a.err = fmt.Errorf("%w (%w)", cause, err)
-		}
+		a.fail(ctx, err, true)
 	}
 	return a
+}
+
+// fail notes why there is no answer: what cancelled the attempt, if anything did.
+func (a *answer) fail(ctx context.Context, err error, sent bool) {
+	if cause := context.Cause(ctx); cause != nil {
+		err = fmt.Errorf("%w (%w)", cause, err)
+	}
+	a.err, a.out.failed, a.out.sent = err, true, sent
 }
 
 // transfer is one request and the head of its answer, or of two, the first.
@@ -99,15 +101,11 @@ func (x *exchange) gather(a *answer) error {
 	if !a.out.json || a.resp.ContentLength > gatherBody {
 		return nil
 	}
-	rest := a.resp.Body
-	raw, err := io.ReadAll(io.LimitReader(rest, gatherBody))
+	raw, err := io.ReadAll(io.LimitReader(a.resp.Body, gatherBody))
 	if err != nil {
 		return fmt.Errorf("the answer broke off: %w", err)
 	}
-	a.resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(bytes.NewReader(raw), rest), rest}
+	putBack(a.resp, raw, nil)
 	return nil
 }
 
@@ -192,12 +190,18 @@ func (x *exchange) request(ctx context.Context, address string, token tokencache
 // peek reads the beginning of an error answer and puts it back.
 func peek(resp *http.Response) string {
 	head, err := io.ReadAll(io.LimitReader(resp.Body, errorPeek))
+	putBack(resp, head, err)
+	return string(head)
+}
+
+// putBack puts what was read of a body in front of the rest, with the error that
+// reading met; nil is none.
+func putBack(resp *http.Response, head []byte, err error) {
 	rest := resp.Body
 	resp.Body = struct {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(head), errReader{err}, rest), rest}
-	return string(head)
 }
 
 // errReader repeats an error met while peeking; nil is no error.

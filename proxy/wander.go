@@ -11,7 +11,6 @@ import (
 // A token that nobody can log in for, whose home is not certain, wanders: the request
 // itself goes from home to home until one knows the token. Where it is not known,
 // nothing happens, whatever the request.
-
 //
 // So do the few things that only one cluster knows, and of which a wrong cluster says
 // no more than that.
