@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/vrproxy/vrproxy/configs"
 )
 
@@ -21,6 +23,20 @@ const (
 	adminAnswer  = 16 << 20
 	defaultAdmin = "127.0.0.1:8210"
 )
+
+// adminFlags are the flags of commands that ask a running proxy.
+type adminFlags struct {
+	fileFlags
+	admin, output string
+}
+
+func (f *adminFlags) register(cmd *cobra.Command) {
+	f.fileFlags.register(cmd)
+	cmd.Flags().StringVar(&f.admin, "admin", "", "address of the running proxy's admin listener (or VRPROXY_ADMIN_ADDR)")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json")
+}
+
+func (f *adminFlags) wrongOutput() bool { return f.output != "text" && f.output != "json" }
 
 // adminAPI is the admin listener of a running proxy, as commands use it.
 type adminAPI struct {
@@ -37,11 +53,11 @@ type adminError struct {
 
 func (e *adminError) Error() string { return e.text }
 
-// findAdmin finds the admin listener: by flag, by environment, by the configuration,
+// find finds the admin listener: by flag, by environment, by the configuration,
 // else where it is by default.
-func findAdmin(p Process, flag string, f *fileFlags) (*adminAPI, error) {
+func (f *adminFlags) find(p Process) (*adminAPI, error) {
 	api := &adminAPI{client: &http.Client{Timeout: adminWithin}}
-	address := flag
+	address := f.admin
 	if address == "" {
 		address = p.Getenv("VRPROXY_ADMIN_ADDR")
 	}

@@ -27,8 +27,8 @@ func (a *App) explain(method, path, namespace string) (any, error) {
 		Router: now.router, Table: a.shared.mounts.Table(), Planner: now.planner, Topology: now.checker.Topology(),
 		Token: a.tokenKind,
 	}
-	req := routing.Request{Method: method, Namespace: namespace}
-	req.Path, req.RawQuery, _ = strings.Cut(path, "?")
+	req := explain.Request(method, path)
+	req.Namespace = namespace
 	return e.Explain(req, "")
 }
 
@@ -55,11 +55,11 @@ func (a *App) tokenKind(home string, _ routing.Decision) string {
 
 // explainFlags are the flags of explain.
 type explainFlags struct {
-	fileFlags
-	admin, output, namespace, mounts, auditLog string
-	logRegion, primaryRegion                   string
-	clients                                    []string
-	batch, offline                             bool
+	adminFlags
+	namespace, mounts, auditLog string
+	logRegion, primaryRegion    string
+	clients                     []string
+	batch, offline              bool
 }
 
 func explainCommand(p Process) *cobra.Command {
@@ -79,8 +79,6 @@ func explainCommand(p Process) *cobra.Command {
 	}
 	f.register(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&f.admin, "admin", "", "address of the running proxy's admin listener (or VRPROXY_ADMIN_ADDR)")
-	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
 	fl.StringVar(&f.namespace, "namespace", "", "as X-Vault-Namespace would say")
 	fl.BoolVar(&f.offline, "offline", false, "ask no running proxy")
 	fl.StringVar(&f.mounts, "mounts", "", "file with the data of sys/internal/ui/mounts; implies --offline")
@@ -123,7 +121,7 @@ func (f *explainFlags) check(args []string) error {
 		wrong bool
 		text  string
 	}{
-		{f.output != "text" && f.output != "json", "-o " + f.output + ": want text or json"},
+		{f.wrongOutput(), "-o " + f.output + ": want text or json"},
 		{f.batch && f.auditLog != "", "--batch and --audit-log are two ways to give requests; use one"},
 		{lists && len(args) > 0, "a request beside --batch or --audit-log; use one"},
 		{!lists && len(args) != 2, "want METHOD and PATH, as in: vrproxy explain GET /v1/secret/data/app (or --batch, or --audit-log FILE)"},
@@ -142,7 +140,7 @@ func (f *explainFlags) answer(ctx context.Context, p Process, method, path strin
 	if f.offline || f.mounts != "" {
 		return f.ownAnswer(p, method, path)
 	}
-	api, err := findAdmin(p, f.admin, &f.fileFlags)
+	api, err := f.find(p)
 	if err != nil {
 		return explain.Answer{}, err
 	}
@@ -168,8 +166,8 @@ func (f *explainFlags) ownAnswer(p Process, method, path string) (explain.Answer
 	if err != nil {
 		return explain.Answer{}, err
 	}
-	req := routing.Request{Method: method, Namespace: f.namespace}
-	req.Path, req.RawQuery, _ = strings.Cut(path, "?")
+	req := explain.Request(method, path)
+	req.Namespace = f.namespace
 	answer, err := e.Explain(req, "")
 	if err != nil {
 		return answer, &exitError{exitUsage, err}

@@ -19,10 +19,9 @@ import (
 
 // statusFlags are the flags of status.
 type statusFlags struct {
-	fileFlags
-	admin, output string
-	watch         bool
-	every         time.Duration
+	adminFlags
+	watch bool
+	every time.Duration
 }
 
 func statusCommand(p Process) *cobra.Command {
@@ -37,8 +36,6 @@ func statusCommand(p Process) *cobra.Command {
 	}
 	f.register(cmd)
 	fl := cmd.Flags()
-	fl.StringVar(&f.admin, "admin", "", "address of the running proxy's admin listener (or VRPROXY_ADMIN_ADDR)")
-	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
 	fl.BoolVar(&f.watch, "watch", false, "show it again and again, until interrupted")
 	fl.DurationVar(&f.every, "every", 2*time.Second, "with --watch: how often")
 	return cmd
@@ -46,12 +43,12 @@ func statusCommand(p Process) *cobra.Command {
 
 func (f *statusFlags) run(ctx context.Context, p Process) error {
 	switch {
-	case f.output != "text" && f.output != "json":
+	case f.wrongOutput():
 		return &exitError{exitUsage, fmt.Errorf("-o %s: want text or json", f.output)}
 	case f.every <= 0:
 		return &exitError{exitUsage, errors.New("--every has to be above 0")}
 	}
-	api, err := findAdmin(p, f.admin, &f.fileFlags)
+	api, err := f.find(p)
 	if err != nil {
 		return err
 	}

@@ -82,8 +82,7 @@ func (e Explainer) line(text string) (class, reason string, err error) {
 	if len(fields) < 2 || fields[0] == "" {
 		return "", "", errors.New("want METHOD, a tab, and /v1/PATH")
 	}
-	req := routing.Request{Method: strings.ToUpper(fields[0])}
-	req.Path, req.RawQuery, _ = strings.Cut(fields[1], "?")
+	req := Request(strings.ToUpper(fields[0]), fields[1])
 	for _, header := range fields[2:] {
 		name, value, ok := strings.Cut(header, ":")
 		if !ok {

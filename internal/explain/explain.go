@@ -52,6 +52,12 @@ type Explainer struct {
 	Offline bool
 }
 
+// Request makes a request of a method and a path with /v1/ that may have a query.
+func Request(method, target string) routing.Request {
+	path, query, _ := strings.Cut(target, "?")
+	return routing.Request{Method: method, Path: path, RawQuery: query}
+}
+
 // Explain decides one request. The error says that it is no request of Vault's API.
 func (e Explainer) Explain(req routing.Request, pin string) (Answer, error) {
 	d, err := e.Router.Classify(e.Table, req)
