@@ -38,6 +38,10 @@ type Config struct {
 	Region   string
 	Clusters []ClusterConfig
 	Prober   Prober
+	// Resolve tells which nodes stand behind a configured address, by their base URLs: one,
+	// or more when it holds a name. It is asked again every ten seconds, and each interval
+	// while none of them is up. nil: each address is a node.
+	Resolve  func(ctx context.Context, cluster, address string) ([]string, error)
 	Interval time.Duration // between probes of a node; default 2s
 	Timeout  time.Duration // of one probe; default 1s
 	Fall     int           // failures in a row that make a node down; default 3
@@ -78,8 +82,7 @@ type Checker struct {
 	mu      sync.Mutex // guards what follows; held only to fold in one observation
 	nodes   map[string][]nodeState
 	drained map[string]bool
-	kicks   map[string]chan struct{} // by node key; wakes its probe loop
-	pending int                      // nodes not probed yet
+	started bool // every node was probed once
 }
 
 // New makes a checker. Its first topology, before any probe, shows every cluster
@@ -90,13 +93,10 @@ func New(cfg Config) *Checker {
 		first:   make(chan struct{}),
 		nodes:   make(map[string][]nodeState),
 		drained: make(map[string]bool),
-		kicks:   make(map[string]chan struct{}),
 	}
 	for _, cl := range cfg.Clusters {
 		for _, a := range cl.Addresses {
-			c.nodes[cl.Name] = append(c.nodes[cl.Name], nodeState{address: a})
-			c.kicks[nodeKey(cl.Name, a)] = make(chan struct{}, 1)
-			c.pending++
+			c.nodes[cl.Name] = append(c.nodes[cl.Name], newNode(a, a))
 		}
 	}
 	next := make(chan struct{})
@@ -106,8 +106,6 @@ func New(cfg Config) *Checker {
 	c.publishLocked()
 	return c
 }
-
-func nodeKey(cluster, address string) string { return cluster + " " + address }
 
 // Topology is the current picture. It never blocks.
 func (c *Checker) Topology() *Topology { return c.topology.Load() }
@@ -126,7 +124,7 @@ func (c *Checker) Run(ctx context.Context) error {
 	for _, cl := range c.cfg.Clusters {
 		for _, address := range cl.Addresses {
 			g.Go(func() error {
-				c.watch(ctx, cl.Name, address)
+				c.follow(ctx, cl.Name, address)
 				return nil
 			})
 		}
@@ -138,11 +136,12 @@ func (c *Checker) Run(ctx context.Context) error {
 // a failed probe, and the node is probed at once. It never blocks on I/O.
 func (c *Checker) Failed(cluster, address string, err error) {
 	th, now := c.thresholds(), time.Now()
-	if n, ok := c.node(cluster, address); ok && n.up && !n.suspect && !now.Before(n.held) { // or nothing would change
+	n, ok := c.node(cluster, address)
+	if ok && n.up && !n.suspect && !now.Before(n.held) { // or nothing would change
 		c.update(cluster, address, func(n nodeState) nodeState { return n.doubted("request failed: "+brief(err), th, now) })
 	}
 	select {
-	case c.kicks[nodeKey(cluster, address)] <- struct{}{}:
+	case n.kick <- struct{}{}: // nil, and never ready, for a node that is gone
 	default:
 	}
 }
@@ -172,7 +171,7 @@ func (c *Checker) setDrained(name string, drained bool) error {
 
 // watch is the probe loop of one node.
 func (c *Checker) watch(ctx context.Context, cluster, address string) {
-	kick := c.kicks[nodeKey(cluster, address)]
+	n, _ := c.node(cluster, address)
 	for {
 		c.probe(ctx, cluster, address)
 		wait := c.pause(cluster, address)
@@ -181,7 +180,7 @@ func (c *Checker) watch(ctx context.Context, cluster, address string) {
 		case <-ctx.Done():
 			timer.Stop()
 			return
-		case <-kick:
+		case <-n.kick:
 			timer.Stop()
 		case <-timer.C:
 		}
@@ -259,14 +258,7 @@ func (c *Checker) update(cluster, address string, fold func(nodeState) nodeState
 	if i < 0 {
 		return
 	}
-	before := nodes[i]
-	nodes[i] = fold(before)
-	if !before.probed && nodes[i].probed {
-		c.pending--
-		if c.pending == 0 {
-			defer close(c.first)
-		}
-	}
+	nodes[i] = fold(nodes[i])
 	c.publishLocked()
 }
 
@@ -297,6 +289,19 @@ func (c *Checker) publishLocked() {
 	c.logChanges(prev, next)
 	fresh := make(chan struct{})
 	close(*c.changed.Swap(&fresh))
+	if !c.started && c.allProbedLocked() {
+		c.started = true
+		close(c.first)
+	}
+}
+
+func (c *Checker) allProbedLocked() bool {
+	for _, nodes := range c.nodes {
+		if slices.ContainsFunc(nodes, func(n nodeState) bool { return !n.probed }) {
+			return false
+		}
+	}
+	return true
 }
 
 // logChanges writes one line per cluster whose role or state is new.

@@ -18,6 +18,8 @@ const (
 	easeFrom = 0.1
 	// fastRechecks is how many times faster a node under suspicion is probed.
 	fastRechecks = 10
+	// resolveEvery is how often names are resolved again.
+	resolveEvery = 10 * time.Second
 )
 
 // holdFor is how long the nth failure in a row holds a node back.

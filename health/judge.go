@@ -15,6 +15,8 @@ const rttWeight = 0.2
 // observation in gives the next one.
 type nodeState struct {
 	address string
+	origin  string        // the configured address that it stands behind
+	kick    chan struct{} // wakes its probe loop
 	probed  bool
 	up      bool
 	suspect bool // a request failed since the last good probe
@@ -31,6 +33,10 @@ type nodeState struct {
 	strikes  int       // failed requests since one was served
 	held     time.Time // until when it is used after all others
 	rose     time.Time // when it came back; zero: it was never down
+}
+
+func newNode(address, origin string) nodeState {
+	return nodeState{address: address, origin: origin, kick: make(chan struct{}, 1)}
 }
 
 // thresholds are how many observations in a row change a node's state.

@@ -76,7 +76,7 @@ func (c *core) exchanges(s shared, showsCertificate bool) *proxy.Proxy {
 // that may take.
 func (c *core) start(ctx context.Context) {
 	c.runner.run(c.checker.Run)
-	timer := time.NewTimer(2*c.cfg.Health.Timeout + time.Second)
+	timer := time.NewTimer(3*c.cfg.Health.Timeout + time.Second) // name, health, replication
 	defer timer.Stop()
 	select {
 	case <-c.checker.FirstRound():

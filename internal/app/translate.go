@@ -46,9 +46,9 @@ func rules(cfg *configs.Config) []routing.Rule {
 	return out
 }
 
-func healthConfig(cfg *configs.Config, p health.Prober, logger *zap.Logger) health.Config {
+func healthConfig(cfg *configs.Config, p *upstream.Pool, logger *zap.Logger) health.Config {
 	out := health.Config{
-		Region: cfg.Region, Prober: p, Logger: logger,
+		Region: cfg.Region, Prober: p, Resolve: p.Resolve, Logger: logger,
 		Interval: cfg.Health.Interval, Timeout: cfg.Health.Timeout, Fall: cfg.Health.Fall, Rise: cfg.Health.Rise,
 	}
 	for _, c := range cfg.Clusters {

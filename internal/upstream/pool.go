@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,9 @@ type Config struct {
 	Clusters    []Cluster
 	DialTimeout time.Duration // TCP connect and TLS handshake, each; default 1s
 	CallTimeout time.Duration // whole control call (login, lookup); default 10s
+	// Lookup gives the addresses of a host name, the preferred ones first; default: the
+	// system's resolver.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // ErrUnknownCluster is returned for a cluster that is not configured.
@@ -43,9 +47,11 @@ const maxControlBody = 1 << 20
 
 // Pool is safe for concurrent use. Close it to drop idle connections.
 type Pool struct {
-	data        map[string]*http.Transport
-	bare        map[string]*http.Transport // without a client certificate; where there is none, data
-	control     map[string]*http.Transport
+	data        map[string]*line
+	bare        map[string]*line // without a client certificate; where there is none, data
+	control     map[string]*line
+	names       map[string]*names
+	lookup      func(ctx context.Context, host string) ([]netip.Addr, error)
 	callTimeout time.Duration
 }
 
@@ -57,46 +63,26 @@ func New(cfg Config) *Pool {
 	if cfg.CallTimeout <= 0 {
 		cfg.CallTimeout = 10 * time.Second
 	}
-	p := &Pool{data: make(map[string]*http.Transport), bare: make(map[string]*http.Transport), control: make(map[string]*http.Transport), callTimeout: cfg.CallTimeout}
+	if cfg.Lookup == nil {
+		cfg.Lookup = lookup
+	}
+	p := &Pool{
+		data: make(map[string]*line), bare: make(map[string]*line), control: make(map[string]*line),
+		names: make(map[string]*names), lookup: cfg.Lookup, callTimeout: cfg.CallTimeout,
+	}
 	for _, c := range cfg.Clusters {
-		p.data[c.Name] = transport(c.TLS, cfg.DialTimeout, 256)
+		n := &names{}
+		p.names[c.Name] = n
+		p.data[c.Name] = newLine(c.TLS, n, cfg.DialTimeout, 256)
 		p.bare[c.Name] = p.data[c.Name]
 		if c.TLS != nil && (c.TLS.GetClientCertificate != nil || len(c.TLS.Certificates) > 0) {
 			t := c.TLS.Clone()
 			t.Certificates, t.GetClientCertificate = nil, nil
-			p.bare[c.Name] = transport(t, cfg.DialTimeout, 8)
+			p.bare[c.Name] = newLine(t, n, cfg.DialTimeout, 8)
 		}
-		p.control[c.Name] = transport(c.TLS, cfg.DialTimeout, 8)
+		p.control[c.Name] = newLine(c.TLS, n, cfg.DialTimeout, 8)
 	}
 	return p
-}
-
-func transport(t *tls.Config, dial time.Duration, idle int) *http.Transport {
-	d := &net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}
-	return &http.Transport{
-		DialContext:         counted(d.DialContext),
-		TLSClientConfig:     t,
-		TLSHandshakeTimeout: dial,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConns:        idle,
-		MaxIdleConnsPerHost: idle,
-		// Below Vault's own idle timeout (5 minutes), so that a connection is not
-		// reused in the moment the server closes it.
-		IdleConnTimeout:    90 * time.Second,
-		DisableCompression: true, // bodies pass untouched
-	}
-}
-
-type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
-
-func counted(dial dialFunc) dialFunc {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return &countingConn{Conn: conn}, nil
-	}
 }
 
 // countingConn knows how many bytes were written to it, so that after a failure it
@@ -117,7 +103,7 @@ func (c *countingConn) Written() int64 { return c.written.Load() }
 
 // Close drops idle connections. Requests in flight go on.
 func (p *Pool) Close() {
-	for _, pools := range []map[string]*http.Transport{p.data, p.bare, p.control} {
+	for _, pools := range []map[string]*line{p.data, p.bare, p.control} {
 		for _, t := range pools {
 			t.CloseIdleConnections()
 		}
