@@ -41,7 +41,10 @@ type Config struct {
 	// Resolve tells which nodes stand behind a configured address, by their base URLs: one,
 	// or more when it holds a name. It is asked again every ten seconds, and each interval
 	// while none of them is up. nil: each address is a node.
-	Resolve  func(ctx context.Context, cluster, address string) ([]string, error)
+	Resolve func(ctx context.Context, cluster, address string) ([]string, error)
+	// Warm opens the connections that requests will use, before a node that was down takes
+	// them; if it can't, the node stays down. nil: nothing is opened ahead.
+	Warm     func(ctx context.Context, cluster, address string) error
 	Interval time.Duration // between probes of a node; default 2s
 	Timeout  time.Duration // of one probe; default 1s
 	Fall     int           // failures in a row that make a node down; default 3
@@ -213,13 +216,30 @@ func (c *Checker) probe(ctx context.Context, cluster, address string) {
 	if ctx.Err() != nil {
 		return // stopping says nothing about the node
 	}
+	report.Took = time.Since(start)
+	if err == nil {
+		err = c.warm(ctx, cluster, address, report)
+	}
+	if ctx.Err() != nil {
+		return
+	}
 	if err != nil {
 		c.update(cluster, address, func(n nodeState) nodeState { return n.bad("probe failed: "+brief(err), th, time.Now()) })
 		return
 	}
-	report.Took = time.Since(start)
 	status := c.replication(ctx, cluster, address, report)
 	c.update(cluster, address, func(n nodeState) nodeState { return n.good(report, status, th, time.Now()) })
+}
+
+// warm opens connections to a node that comes up with this report.
+func (c *Checker) warm(ctx context.Context, cluster, address string, r Report) error {
+	n, _ := c.node(cluster, address)
+	if c.cfg.Warm == nil || n.up || !n.good(r, nil, c.thresholds(), time.Now()).up {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	return c.cfg.Warm(ctx, cluster, address)
 }
 
 // replication reads sys/replication/status where there is replication. Listeners

@@ -154,3 +154,43 @@ func TestANodeBehindTwoAddressesIsOne(t *testing.T) {
 		}
 	})
 }
+
+// TestConnectionsAreOpenedBeforeTraffic: a node that comes up has its connections when
+// the first request is sent there, and one on which none can be opened stays down.
+func TestConnectionsAreOpenedBeforeTraffic(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{err: map[string]error{}}
+		var c *Checker
+		var states []State
+		var broken error
+		c = New(Config{
+			Prober: s, Clusters: []ClusterConfig{{Name: "a", Addresses: []string{"a"}}},
+			Warm: func(context.Context, string, string) error {
+				s.set(func() { states = append(states, c.Topology().Clusters[0].State) })
+				return broken
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		<-c.FirstRound()
+		pass(time.Minute)
+		s.set(func() { s.err["a"] = errRefused })
+		until(t, c, "a", StateDown)
+		s.set(func() { delete(s.err, "a"); broken = errors.New("dial: no route") })
+		pass(time.Minute)
+		if cl := c.Topology().Clusters[0]; cl.State != StateDown || cl.Reason != "probe failed: no route" {
+			t.Errorf("%s (%s)", cl.State, cl.Reason)
+		}
+		s.set(func() { broken = nil })
+		until(t, c, "a", StateHealthy)
+		if len(states) < 3 || slices.ContainsFunc(states, func(s State) bool { return s != StateDown }) {
+			t.Errorf("warmed in the states %v, want down only", states)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -14,10 +14,6 @@ const (
 	roundPause   = 50 * time.Millisecond // between the rounds of a request that waits
 	maxWaiting   = 1000                  // requests that wait for a primary, or for anybody
 	waitingBytes = 32 << 20              // of their bodies
-
-	retryShare  = 0.2 // of the requests may be repeated,
-	retryPerSec = 10  // and as many a second besides;
-	retrySaved  = 10 * time.Second
 )
 
 // waits bounds the requests that wait.
@@ -42,48 +38,6 @@ func (w *waits) leave(bytes int) {
 	w.number.Add(-1)
 	w.bytes.Add(-int64(bytes))
 	w.gauge.Dec()
-}
-
-// budget bounds repeats at other nodes: a fifth of the requests, and ten a second. When
-// everything fails, repeats would only add to the load. What was not used is kept for
-// ten seconds.
-type budget struct {
-	mu    sync.Mutex
-	saved float64
-	last  time.Time
-	share float64 // earned by requests in the last while, for the bound
-}
-
-func newBudget() *budget { return &budget{saved: retryPerSec * retrySaved.Seconds(), last: time.Now()} }
-
-// earn counts a client's request.
-func (b *budget) earn() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.refill()
-	b.saved += retryShare
-	b.share += retryShare
-}
-
-// spend takes the price of one repeat; false: there is nothing left.
-func (b *budget) spend() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.refill()
-	if b.saved < 1 {
-		return false
-	}
-	b.saved--
-	return true
-}
-
-// refill adds what time earned, and lets what is old go.
-func (b *budget) refill() {
-	now := time.Now()
-	passed := now.Sub(b.last).Seconds()
-	b.last = now
-	b.share *= max(0, 1-passed/retrySaved.Seconds())
-	b.saved = min(b.saved+passed*retryPerSec, retryPerSec*retrySaved.Seconds()+b.share)
 }
 
 // flying counts the requests at each cluster.

@@ -3,45 +3,9 @@ package proxy
 import (
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
-
-func TestTheRetryBudget(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBudget()
-		spendAll := func() int {
-			n := 0
-			for b.spend() {
-				n++
-			}
-			return n
-		}
-		if n := spendAll(); n != 100 {
-			t.Errorf("%d repeats at the start, want ten seconds' worth", n)
-		}
-		<-time.After(time.Second)
-		if n := spendAll(); n != 10 {
-			t.Errorf("%d repeats a second, want 10", n)
-		}
-		for range 1000 {
-			b.earn()
-		}
-		if n := spendAll(); n != 200 && n != 199 {
-			t.Errorf("%d repeats for 1000 requests, want a fifth", n)
-		}
-		for range 1000 {
-			b.earn()
-		}
-		<-time.After(time.Hour)
-		if n := spendAll(); n != 100 {
-			t.Errorf("%d repeats after a quiet hour: what is not used is kept for ten seconds", n)
-		}
-	})
-}
 
 func TestWaitingWritesAreBounded(t *testing.T) {
 	t.Parallel()

@@ -79,10 +79,15 @@ type Config struct {
 	// MaxInFlight is how many requests one cluster is sent at the same time; default
 	// 1024.
 	MaxInFlight int
-	Logger      *zap.Logger // default: none
+	// Budget is what repeats and hedges are paid from, with logins; default: an own one.
+	Budget *Budget
+	Logger *zap.Logger // default: none
 }
 
 func (c Config) withDefaults() Config {
+	if c.Budget == nil {
+		c.Budget = NewBudget()
+	}
 	if c.AttemptTimeout <= 0 {
 		c.AttemptTimeout = 2 * time.Second
 	}
@@ -109,7 +114,7 @@ func (c Config) withDefaults() Config {
 type Proxy struct {
 	cfg    Config
 	waits  waits
-	budget *budget
+	budget *Budget
 	flying flying
 	paces  paces
 }
@@ -117,7 +122,7 @@ type Proxy struct {
 // New makes a proxy.
 func New(cfg Config) *Proxy {
 	cfg = cfg.withDefaults()
-	return &Proxy{cfg: cfg, waits: waits{gauge: cfg.Metrics.waiting}, budget: newBudget(), flying: flying{limit: int64(cfg.MaxInFlight)}}
+	return &Proxy{cfg: cfg, waits: waits{gauge: cfg.Metrics.waiting}, budget: cfg.Budget, flying: flying{limit: int64(cfg.MaxInFlight)}}
 }
 
 // Lend says when a listener lends out the proxy's own identity.
@@ -176,7 +181,7 @@ type exchange struct {
 
 // serve is the life of a request.
 func (x *exchange) serve() {
-	x.p.budget.earn()
+	x.p.budget.Earn(extraShare)
 	if f := x.guard(); f != nil {
 		x.refuse(f)
 		return

@@ -56,6 +56,8 @@ type Config struct {
 	State StateConfig
 	// LoginRate is how many logins a second one home gets at most; default 100.
 	LoginRate int
+	// Budget is what logins are paid from; nil: none is needed.
+	Budget Budget
 	// OnLogin is told every login the proxy made: the home, and "ok", "refused" or
 	// "failed"; may be nil.
 	OnLogin func(home, outcome string)
@@ -64,7 +66,18 @@ type Config struct {
 	Logger  *zap.Logger
 }
 
+// Budget bounds what the proxy asks of Vault beyond its clients' requests. Implemented by
+// proxy.Budget.
+type Budget interface {
+	Earn(extras float64)
+	Login(ctx context.Context) error // waits for, and takes, the price of one
+	Spare(ctx context.Context) error // waits until there is more than requests need
+}
+
 func (c Config) withDefaults() Config {
+	if c.Budget == nil {
+		c.Budget = unbounded{}
+	}
 	if c.Max <= 0 {
 		c.Max = 10000
 	}

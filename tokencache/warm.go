@@ -18,7 +18,7 @@ const (
 	warmQueue   = 1024            // new sessions waiting for them
 	warmAfter   = 2 * time.Second // at most, after the clusters changed: proxies must not do it at the same time
 	warmIfUsed  = 10 * time.Minute
-	loginsAhead = 10 * time.Second // how long a login waits for its turn
+	loginsAhead = 30 * time.Second // how long a login waits for its turn
 )
 
 // limiters bound the logins of each home.
@@ -39,19 +39,31 @@ func (l *limiters) get(home string, perSecond int) *rate.Limiter {
 	return l.of[home]
 }
 
+// unbounded is a Budget without an end.
+type unbounded struct{}
+
+func (unbounded) Earn(float64)                    {}
+func (unbounded) Login(ctx context.Context) error { return ctx.Err() }
+func (unbounded) Spare(ctx context.Context) error { return ctx.Err() }
+
 // turn waits until a login on a home may begin.
 func (c *Cache) turn(ctx context.Context, home string) error {
 	ctx, cancel := context.WithTimeout(ctx, loginsAhead)
 	defer cancel()
+	if err := c.cfg.Budget.Login(ctx); err != nil {
+		return err //nolint:wrapcheck // login says what it means
+	}
 	return c.limits.get(home, c.cfg.LoginRate).Wait(ctx)
 }
 
 // warmUp has a new session logged in where it may be needed. In a burst of logins some
-// find no place; they are seen to later.
+// find no place; they are seen to later. The client's own login pays for them, so that
+// many clients that log in do not use up what their requests may need.
 func (c *Cache) warmUp(s *Session) {
 	if s.creds == nil || c.cfg.Prewarm == nil {
 		return
 	}
+	c.cfg.Budget.Earn(float64(len(c.cfg.Prewarm())))
 	select {
 	case c.warm <- s:
 	default:
@@ -65,9 +77,15 @@ func (c *Cache) prewarmer(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case s := <-c.warm:
-			for _, home := range c.cfg.Prewarm() {
-				_, _ = s.Token(ctx, home) // a failure shows again when the token is needed
-			}
+			c.warmOn(ctx, s, c.cfg.Prewarm())
+		}
+	}
+}
+
+func (c *Cache) warmOn(ctx context.Context, s *Session, homes []string) {
+	for _, home := range homes {
+		if s.holds(home) == 0 && c.cfg.Budget.Spare(ctx) == nil {
+			_, _ = s.Token(ctx, home) // a failure shows again when the token is needed
 		}
 	}
 }

@@ -109,10 +109,11 @@ func (a *App) buildShared() error {
 	a.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vrproxy_config_reloads_total", Help: "Reloads of the configuration, by outcome."}, []string{"outcome"})
 	evicted := prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_sessions_evicted_total", Help: "Sessions in use that were pushed out by sessions.max."})
 	a.registry.MustRegister(logins, evicted, a.reloads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	budget := proxy.NewBudget()
 	tc := tokencache.Config{
 		Vault: &a.cores, Logger: logger, Identity: identity(cfg, a.cores.homes),
 		Replay: cfg.Sessions.Replay, Max: cfg.Sessions.Max, Idle: cfg.Sessions.Idle,
-		LoginTimeout: 5 * time.Second, LoginRate: cfg.Sessions.LoginRate,
+		LoginTimeout: 5 * time.Second, LoginRate: cfg.Sessions.LoginRate, Budget: budget,
 		OnEvict: evicted.Inc,
 		State:   tokencache.StateConfig{File: cfg.Sessions.StateFile, KeyFile: cfg.Sessions.StateKeyFile, Credentials: cfg.Sessions.PersistCredentials},
 		OnLogin: func(home, outcome string) { logins.WithLabelValues(home, outcome).Inc() },
@@ -126,7 +127,7 @@ func (a *App) buildShared() error {
 	}
 	a.shared = shared{
 		logger: logger, metrics: proxy.NewMetrics(a.registry), tokens: tokens, mounts: mounts.New(&a.cores, logger),
-		failover: a.failedOver,
+		budget: budget, failover: a.failedOver,
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ type shared struct {
 	metrics *proxy.Metrics
 	tokens  *tokencache.Cache
 	mounts  *mounts.Learner
+	budget  *proxy.Budget
 	// failover is told when a request moved from one cluster to another.
 	failover func(from, to, reason string)
 }
@@ -66,8 +68,8 @@ func (c *core) exchanges(s shared, showsCertificate bool) *proxy.Proxy {
 		Health: c.checker, Mounts: s.mounts, Upstream: c.pool, Router: c.router, Planner: c.planner,
 		Tokens: s.tokens, Metrics: s.metrics, Failover: s.failover, Logger: s.logger,
 		ShowsCertificate: showsCertificate, NoReplay: c.cfg.Sessions.ReplayExcept,
-		PrimaryWait: primaryWait(c.cfg),
-		Hedge:       c.cfg.Routing.Hedge, MaxInFlight: c.cfg.Routing.MaxInFlight,
+		PrimaryWait: primaryWait(c.cfg), Budget: s.budget,
+		Hedge: c.cfg.Routing.Hedge, MaxInFlight: c.cfg.Routing.MaxInFlight,
 		AttemptTimeout: 2 * c.cfg.Health.Timeout,
 	})
 }
@@ -76,6 +78,7 @@ func (c *core) exchanges(s shared, showsCertificate bool) *proxy.Proxy {
 // that may take.
 func (c *core) start(ctx context.Context) {
 	c.runner.run(c.checker.Run)
+	c.runner.run(c.keepWarm)
 	timer := time.NewTimer(3*c.cfg.Health.Timeout + time.Second) // name, health, replication
 	defer timer.Stop()
 	select {
@@ -83,6 +86,67 @@ func (c *core) start(ctx context.Context) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+// warmEvery is below the time after which idle connections are closed.
+const warmEvery = time.Minute
+
+// keepWarm holds connections open to where requests would go next: the primary and the
+// two nearest clusters.
+func (c *core) keepWarm(ctx context.Context) error {
+	var last []string
+	ticker := time.NewTicker(warmEvery)
+	defer ticker.Stop()
+	for {
+		changed := c.checker.Changed()
+		next := c.nextNodes()
+		for name, address := range next {
+			if !slices.Contains(last, address) {
+				c.warm(ctx, name, address)
+			}
+		}
+		last = slices.Collect(maps.Values(next))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-ticker.C:
+			last = nil
+		}
+	}
+}
+
+func (c *core) warm(ctx context.Context, name, address string) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Health.Timeout)
+	defer cancel()
+	_ = c.pool.Warm(ctx, name, address) // probes and requests tell what is wrong
+}
+
+// nextNodes gives the best node of each cluster to keep connections to.
+func (c *core) nextNodes() map[string]string {
+	t := c.checker.Topology()
+	nodes := make(map[string]string)
+	for _, cl := range c.ahead(t) {
+		if cl.Usable() {
+			nodes[cl.Name] = cl.Nodes[0].Address
+		}
+	}
+	return nodes
+}
+
+// ahead lists the primary and the two nearest clusters.
+func (c *core) ahead(t *health.Topology) []*health.Cluster {
+	var out []*health.Cluster
+	if p, ok := t.Cluster(t.Primary); ok && c.planner.Allowed(p) {
+		out = append(out, p)
+	}
+	for i, near := range c.planner.Nearest(t) {
+		if i == 2 {
+			break
+		}
+		out = append(out, near.Cluster)
+	}
+	return out
 }
 
 func (c *core) stop(ctx context.Context) error {
@@ -136,16 +200,9 @@ func anyUsable(t *health.Topology) bool {
 // primary and the two nearest clusters, of which the session holds one already.
 func (c *current) prewarm() []string {
 	now := c.p.Load()
-	t := now.checker.Topology()
 	var homes []string
-	if c, ok := t.Cluster(t.Primary); ok && now.planner.Allowed(c) {
-		homes = append(homes, c.Home())
-	}
-	for i, near := range now.planner.Nearest(t) {
-		if i == 2 {
-			break
-		}
-		homes = append(homes, near.Home())
+	for _, cl := range now.ahead(now.checker.Topology()) {
+		homes = append(homes, cl.Home())
 	}
 	return homes
 }

@@ -48,7 +48,7 @@ func rules(cfg *configs.Config) []routing.Rule {
 
 func healthConfig(cfg *configs.Config, p *upstream.Pool, logger *zap.Logger) health.Config {
 	out := health.Config{
-		Region: cfg.Region, Prober: p, Resolve: p.Resolve, Logger: logger,
+		Region: cfg.Region, Prober: p, Resolve: p.Resolve, Warm: p.Warm, Logger: logger,
 		Interval: cfg.Health.Interval, Timeout: cfg.Health.Timeout, Fall: cfg.Health.Fall, Rise: cfg.Health.Rise,
 	}
 	for _, c := range cfg.Clusters {

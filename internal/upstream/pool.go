@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/internal/replication"
@@ -44,6 +45,10 @@ var ErrUnknownCluster = errors.New("no connection pool for this cluster")
 // maxControlBody bounds what is read of a control answer; sys/health and
 // sys/replication/status are a few KiB.
 const maxControlBody = 1 << 20
+
+// healthPath asks every state to answer 200, so that only a broken node answers
+// otherwise; the body tells the state.
+const healthPath = "/v1/sys/health?standbyok=true&perfstandbyok=true"
 
 // Pool is safe for concurrent use. Close it to drop idle connections.
 type Pool struct {
@@ -161,9 +166,7 @@ func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 
 // Health asks sys/health of one node.
 func (p *Pool) Health(ctx context.Context, cluster, address string) (health.Report, error) {
-	// Every state is asked to answer 200, so that only a broken node answers
-	// otherwise; the body tells the state.
-	_, body, err := p.get(ctx, cluster, address, "/v1/sys/health?standbyok=true&perfstandbyok=true")
+	_, body, err := p.get(ctx, cluster, address, healthPath)
 	if err != nil {
 		return health.Report{}, err
 	}
@@ -182,12 +185,36 @@ func (p *Pool) Replication(ctx context.Context, cluster, address string) (replic
 	return replication.Decode(body)
 }
 
+// warmed is how many connections Warm opens: the rest is dialled as load needs it.
+const warmed = 4
+
+// Warm opens connections for client requests to a node, or keeps those there from
+// growing old. An error means that requests would fail.
+func (p *Pool) Warm(ctx context.Context, cluster, address string) error {
+	t, ok := p.data[cluster]
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
+	}
+	var g errgroup.Group
+	for range warmed {
+		g.Go(func() error {
+			_, _, err := ask(ctx, t, cluster, address, healthPath)
+			return err
+		})
+	}
+	return g.Wait() //nolint:wrapcheck // ask did
+}
+
 // get reads a small JSON document without a token, whatever its status.
 func (p *Pool) get(ctx context.Context, cluster, address, path string) (status int, body []byte, err error) {
 	t, ok := p.control[cluster]
 	if !ok {
 		return 0, nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
 	}
+	return ask(ctx, t, cluster, address, path)
+}
+
+func ask(ctx context.Context, t http.RoundTripper, cluster, address, path string) (status int, body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+path, nil)
 	if err != nil {
 		return 0, nil, fmt.Errorf("asking %s: %w", cluster, err)

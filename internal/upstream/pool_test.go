@@ -11,12 +11,14 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -319,5 +321,50 @@ func TestAnAddressThatIsNone(t *testing.T) {
 	}
 	if _, err := p.Health(t.Context(), "a", "http://bad host"); err == nil {
 		t.Error("no error")
+	}
+}
+
+// TestWarmConnectionsAreThereForRequests: the requests that follow dial nothing.
+func TestWarmConnectionsAreThereForRequests(t *testing.T) {
+	t.Parallel()
+	var dialled atomic.Int32
+	var together sync.WaitGroup // so that no connection is used twice in a round
+	together.Add(warmed)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		together.Done()
+		together.Wait()
+		answer(w, 200, `{"initialized":true}`)
+	}))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			dialled.Add(1)
+		}
+	}
+	srv.Start()
+	t.Cleanup(srv.Close)
+	p := pool(t, Cluster{Name: "a"})
+	if err := p.Warm(t.Context(), "a", srv.URL); err != nil || dialled.Load() != warmed {
+		t.Fatalf("%d connections, %v", dialled.Load(), err)
+	}
+	together.Add(warmed)
+	var requests errgroup.Group
+	for range warmed {
+		requests.Go(func() error {
+			resp, err := get(t, p, "a", srv.URL+"/v1/x")
+			if err == nil {
+				_, err = io.Copy(io.Discard, resp.Body)
+			}
+			return err
+		})
+	}
+	if err := requests.Wait(); err != nil || dialled.Load() != warmed {
+		t.Errorf("%d connections, %v", dialled.Load(), err)
+	}
+	srv.Close()
+	if err := p.Warm(t.Context(), "a", srv.URL); err == nil {
+		t.Error("a closed server was warmed")
+	}
+	if err := p.Warm(t.Context(), "b", srv.URL); !errors.Is(err, ErrUnknownCluster) {
+		t.Errorf("%v", err)
 	}
 }
