@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vrproxy/vrproxy/internal/lab/store"
@@ -44,6 +45,9 @@ type Cluster struct {
 	conns    map[*conn]bool
 
 	killed, sealed, partitioned, stalled, blackholed bool
+
+	mute, deaf bool         // half a partition
+	clock      atomic.Int64 // how far ahead it is, in nanoseconds
 
 	life                    int    // counts kills: a request does not outlive its process
 	pose                    string // what sys/health pretends, see Pose
@@ -188,7 +192,24 @@ func (c *Cluster) Unseal() { c.set(func() { c.sealed = false }) }
 // Partition cuts the links to all other clusters; clients still get through.
 func (c *Cluster) Partition() { c.set(func() { c.partitioned = true }) }
 
-// Heal undoes Partition, Blackhole, Stall and Slow. Connections that fell
+// Mute lets nothing get from this cluster to the others: they get no answers from it, and
+// what it says to them is lost.
+func (c *Cluster) Mute() { c.set(func() { c.mute = true }) }
+
+// Deafen lets nothing get from the other clusters to this one: what it sends them
+// arrives, and is done, and their answers are lost.
+func (c *Cluster) Deafen() { c.set(func() { c.deaf = true }) }
+
+// SetClock sets how far the cluster's clock is ahead of the true time, or behind it with
+// a negative d. Tokens and leases live by it.
+func (c *Cluster) SetClock(ahead time.Duration) { c.clock.Store(int64(ahead)) }
+
+// now is the time by the cluster's clock.
+func (c *Cluster) now() time.Time { return time.Now().Add(c.ahead()) }
+
+func (c *Cluster) ahead() time.Duration { return time.Duration(c.clock.Load()) }
+
+// Heal undoes Partition, Mute, Deafen, Blackhole, Stall and Slow. Connections that fell
 // silent in a blackhole are reset.
 func (c *Cluster) Heal() {
 	c.mu.Lock()
@@ -198,7 +219,9 @@ func (c *Cluster) Heal() {
 		c.resetConns()
 	}
 	c.freeze(false)
-	c.set(func() { c.partitioned, c.blackholed, c.stalled, c.slow = false, false, false, 0 })
+	c.set(func() {
+		c.partitioned, c.mute, c.deaf, c.blackholed, c.stalled, c.slow = false, false, false, false, false, 0
+	})
 }
 
 // Stall makes requests hang until Resume, then they are answered.
@@ -252,10 +275,24 @@ func (c *Cluster) set(change func()) {
 	c.lab.wakeAll()
 }
 
-// reachable reports whether other clusters get through to this one.
-func (c *Cluster) reachable() bool {
+// reachable reports whether other clusters get through to this one, and it to them.
+func (c *Cluster) reachable() bool { return c.hears() && c.speaks() }
+
+// hears reports whether what other clusters send arrives here.
+func (c *Cluster) hears() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.linkedLocked() && !c.deaf
+}
+
+// speaks reports whether what is sent from here arrives at other clusters.
+func (c *Cluster) speaks() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.linkedLocked() && !c.mute
+}
+
+func (c *Cluster) linkedLocked() bool {
 	return !c.killed && !c.sealed && !c.partitioned && !c.stalled && !c.blackholed
 }
 

@@ -18,7 +18,9 @@ const maxBody = 32 << 20
 var (
 	// errUnreachable is how gRPC words a connection that was never made.
 	errUnreachable = errors.New(`connection error: desc = "transport: Error while dialing: dial tcp: connect: connection refused"`)
-	errKilled      = errors.New("cluster was killed")
+	// errAnswerLost is how gRPC words that a stream broke off after the request was sent.
+	errAnswerLost = errors.New("error reading from server: EOF")
+	errKilled     = errors.New("cluster was killed")
 )
 
 // ServeHTTP is the front of the cluster: faults and round trips first, then
@@ -158,19 +160,22 @@ func (c *Cluster) forward(ctx context.Context, call *core.Call) (*core.Reply, er
 	c.mu.Lock()
 	up := c.upstream
 	c.mu.Unlock()
-	if up == nil || up.Role() != rolePrimary || !c.reachable() || !up.reachable() {
+	if up == nil || up.Role() != rolePrimary || !c.speaks() || !up.hears() {
 		return nil, errUnreachable
 	}
 	if c.lab.cfg.Latency {
 		if err := pause(ctx, c.lab.jitter.vary(roundTrip(c.region, up.region))); err != nil {
 			return nil, err
 		}
-		if !up.reachable() {
+		if !up.hears() {
 			return nil, errUnreachable
 		}
 	}
 	reply := up.backend.execute(ctx, call, nil)
 	up.note(call, reply)
+	if !up.speaks() || !c.hears() {
+		return nil, errAnswerLost
+	}
 	return reply, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // ownAnswer returns the handler of a path that a cluster answers in any
@@ -119,7 +118,7 @@ func (c *Cluster) healthBody(s snapshot) health {
 		Initialized: s.pose != "uninitialized", Sealed: s.sealed || s.pose == "uninitialized",
 		Standby: s.sealed || s.pose != "", PerformanceStandby: s.pose == posePerformance,
 		PerformanceMode: "unknown", DRMode: "unknown",
-		ServerTime: time.Now().Unix(), Version: Version, Enterprise: true,
+		ServerTime: c.now().Unix(), Version: Version, Enterprise: true,
 	}
 	if h.Sealed {
 		return h

@@ -93,7 +93,7 @@ func (l *Lab) equip(c *Cluster, key []byte) (err error) {
 	}
 	st := store.New(l.wakeAll)
 	c.backend = &simulated{store: st, at: map[*store.Store]uint64{}, core: core.New(core.Config{
-		Store: st, Name: c.name, ID: c.id, Key: key, NoIndex: l.cfg.NoIndex, Engines: engines.All(), Seal: c.Seal,
+		Store: st, Name: c.name, ID: c.id, Key: key, NoIndex: l.cfg.NoIndex, Engines: engines.All(), Seal: c.Seal, Now: c.now,
 	})}
 	return nil
 }
@@ -232,6 +232,8 @@ func actions() []action {
 		{"seal", plain((*Cluster).Seal)},
 		{"unseal", plain((*Cluster).Unseal)},
 		{"partition", plain((*Cluster).Partition)},
+		{"mute", plain((*Cluster).Mute)},
+		{"deafen", plain((*Cluster).Deafen)},
 		{"heal", plain((*Cluster).Heal)},
 		{"stall", plain((*Cluster).Stall)},
 		{"resume", plain((*Cluster).Resume)},

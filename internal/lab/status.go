@@ -20,6 +20,7 @@ type snapshot struct {
 	remote      store.Position
 	caughtUp    time.Time
 	lag         time.Duration
+	skew        time.Duration // of the clock, beside the parent's
 	started     time.Time
 }
 
@@ -35,15 +36,19 @@ func (c *Cluster) snapshot() snapshot {
 	if c.role == roleDR {
 		s.performance = "disabled"
 	}
+	if parent != nil {
+		s.skew = c.ahead() - parent.ahead()
+	}
 	return s
 }
 
-// canaryAge is how old the newest write of the primary is that can be seen here.
+// canaryAge is how old the newest write of the primary is that can be seen here, by the
+// two clocks.
 func (s snapshot) canaryAge() time.Duration {
 	if s.linked && s.remote.Local >= s.parent.backend.position().Local {
-		return s.lag
+		return s.lag + s.skew
 	}
-	return max(s.lag, time.Since(s.caughtUp))
+	return max(s.lag, time.Since(s.caughtUp)) + s.skew
 }
 
 // following are the clusters of a role that copy c.

@@ -121,7 +121,7 @@ func (c *Core) body(j *job, resp *engine.Response) *body {
 		b.LeaseDuration = int64(defaultTTL.Seconds())
 	}
 	if resp.Auth != nil {
-		b.Auth = authOf(resp.Auth)
+		b.Auth = c.authOf(resp.Auth)
 	}
 	// Vault tells the type only when it has checked a token and all went well.
 	if j.route.Public || resp.Status >= http.StatusBadRequest {
@@ -130,11 +130,11 @@ func (c *Core) body(j *job, resp *engine.Response) *body {
 	return b
 }
 
-func authOf(a *engine.Auth) *authBody {
+func (c *Core) authOf(a *engine.Auth) *authBody {
 	t := a.Token
 	left := int64(0)
 	if !t.Expires.IsZero() {
-		left = int64(time.Until(t.Expires).Round(time.Second).Seconds())
+		left = int64(t.Expires.Sub(c.cfg.Now()).Round(time.Second).Seconds())
 	}
 	id := t.ID
 	if a.Hidden {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/vrproxy/vrproxy/internal/lab/engine"
 	"github.com/vrproxy/vrproxy/internal/lab/store"
@@ -23,6 +24,7 @@ type Config struct {
 	NoIndex bool                      // no X-Vault-Index
 	Engines map[string]*engine.Engine // by mount type; kv version 2 is "kv2"
 	Seal    func()                    // called for sys/seal, may be nil
+	Now     func() time.Time          // the cluster's clock; default: the true one
 }
 
 // Forward executes a call at the primary, and fails when it can't be reached.
@@ -41,6 +43,9 @@ type Core struct {
 
 // New returns a core over cfg.Store, which may be empty; see Bootstrap.
 func New(cfg Config) *Core {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	c := &Core{cfg: cfg, engines: map[string]*engine.Engine{}}
 	for name, e := range cfg.Engines {
 		c.engines[name] = e

@@ -40,7 +40,7 @@ func (c *Core) register(j *job, l *engine.Lease) error {
 	l.ID = j.full + "/" + engine.Random(24) + suffix(j.Namespace)
 	e := leaseEntry{
 		ID: l.ID, Token: j.Token.ID, Namespace: j.Namespace, Mount: j.mount.UUID, Type: j.mount.engineName(),
-		Issued: time.Now(), TTL: l.TTL, MaxTTL: l.MaxTTL, Renewable: l.Renewable, Internal: l.Internal,
+		Issued: c.cfg.Now(), TTL: l.TTL, MaxTTL: l.MaxTTL, Renewable: l.Renewable, Internal: l.Internal,
 	}
 	e.Expires = e.Issued.Add(l.TTL)
 	if j.Token.Type == "batch" && e.Expires.After(j.Token.Expires) {
@@ -58,7 +58,7 @@ func (c *Core) lease(tx *store.Tx, id string) *leaseEntry {
 	if !tx.Local(leasesBucket).Get(id, e) {
 		return nil
 	}
-	if time.Now().After(e.Expires) {
+	if c.cfg.Now().After(e.Expires) {
 		c.revokeLease(tx, id)
 		return nil
 	}
@@ -91,13 +91,13 @@ func (c *Core) renewLease(r *engine.Request, id string, increment time.Duration)
 	if increment <= 0 {
 		increment = e.TTL
 	}
-	now := time.Now()
+	now := c.cfg.Now()
 	e.Expires = earlier(now.Add(increment), e.Issued.Add(e.MaxTTL))
 	e.LastRenewal = now
 	if err := r.Tx.Local(leasesBucket).Put(id, e); err != nil {
 		return nil, err
 	}
-	left := time.Until(e.Expires).Round(time.Second)
+	left := e.Expires.Sub(c.cfg.Now()).Round(time.Second)
 	return &engine.Response{Lease: &engine.Lease{ID: id, TTL: left, Renewable: true}}, nil
 }
 

@@ -25,7 +25,7 @@ func (c *Core) login(j *job, a *engine.Auth) error {
 	if ttl == 0 && j.mount != nil {
 		ttl = time.Duration(j.mount.Config.DefaultTTL) * time.Second
 	}
-	life(t, ttl, a.MaxTTL)
+	c.life(t, ttl, a.MaxTTL)
 	a.Token = t
 	return c.issue(j.Tx, t)
 }

@@ -158,7 +158,7 @@ func (c *Core) leaseLookup(r *engine.Request) (*engine.Response, error) {
 	}
 	data := map[string]any{
 		"id": id, "issue_time": e.Issued, "expire_time": e.Expires, "last_renewal": nil,
-		"ttl": int64(time.Until(e.Expires).Round(time.Second).Seconds()), "renewable": e.Renewable,
+		"ttl": int64(e.Expires.Sub(c.cfg.Now()).Round(time.Second).Seconds()), "renewable": e.Renewable,
 	}
 	if !e.LastRenewal.IsZero() {
 		data["last_renewal"] = e.LastRenewal

@@ -32,7 +32,7 @@ func (c *Core) lookup(id string) *engine.Token {
 	if !c.tx().Local(tokensBucket).Get(id, t) || t.NumUses < 0 {
 		return nil
 	}
-	if t.Expires.IsZero() || time.Now().Before(t.Expires) {
+	if t.Expires.IsZero() || c.cfg.Now().Before(t.Expires) {
 		return t
 	}
 	c.revokeTree(c.tx(), id)
@@ -46,7 +46,7 @@ func (c *Core) lookupBatch(id string) *engine.Token {
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(strings.ReplaceAll(payload, "~", "-"))
 	t := &engine.Token{}
-	if err != nil || json.Unmarshal(raw, t) != nil || time.Now().After(t.Expires) {
+	if err != nil || json.Unmarshal(raw, t) != nil || c.cfg.Now().After(t.Expires) {
 		return nil
 	}
 	if t.Parent != "" && c.lookup(t.Parent) == nil {
@@ -200,7 +200,7 @@ func policiesWithDefault(policies []string, without bool) []string {
 }
 
 // life sets how long a token lives, from the wishes and the limits.
-func life(t *engine.Token, ttl, maxTTL time.Duration) {
+func (c *Core) life(t *engine.Token, ttl, maxTTL time.Duration) {
 	if maxTTL <= 0 || maxTTL > defaultTTL {
 		maxTTL = defaultTTL
 	}
@@ -214,6 +214,6 @@ func life(t *engine.Token, ttl, maxTTL time.Duration) {
 		ttl = maxTTL
 	}
 	t.TTL, t.MaxTTL = ttl, maxTTL
-	t.Created = time.Now()
+	t.Created = c.cfg.Now()
 	t.Expires = t.Created.Add(ttl)
 }

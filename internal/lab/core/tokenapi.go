@@ -117,7 +117,7 @@ func (c *Core) wishedToken(r *engine.Request, role tokenRole) (*engine.Token, er
 	if c.aclOf(r.Token).root {
 		t.ID = r.String("id")
 	}
-	life(t, r.Duration("ttl"), role.MaxTTL)
+	c.life(t, r.Duration("ttl"), role.MaxTTL)
 	return t, nil
 }
 
@@ -208,17 +208,17 @@ func (c *Core) describe(t *engine.Token, withID bool) map[string]any {
 	if t.Namespace != "" {
 		d["namespace_path"] = t.Namespace
 	}
-	describeTimes(t, d)
+	c.describeTimes(t, d)
 	return d
 }
 
-func describeTimes(t *engine.Token, d map[string]any) {
+func (c *Core) describeTimes(t *engine.Token, d map[string]any) {
 	d["issue_time"], d["renewable"] = t.Created, t.Renewable
 	if t.Expires.IsZero() {
 		return
 	}
 	d["expire_time"] = t.Expires
-	d["ttl"] = int64(time.Until(t.Expires).Round(time.Second).Seconds())
+	d["ttl"] = int64(t.Expires.Sub(c.cfg.Now()).Round(time.Second).Seconds())
 	if !t.LastRenewal.IsZero() {
 		d["last_renewal"], d["last_renewal_time"] = t.LastRenewal, t.LastRenewal.Unix()
 	}
@@ -262,7 +262,7 @@ func (c *Core) renew(r *engine.Request, t *engine.Token) (*engine.Response, erro
 	if want <= 0 || t.Period > 0 {
 		want = t.TTL
 	}
-	t.LastRenewal = time.Now()
+	t.LastRenewal = c.cfg.Now()
 	t.Expires = t.LastRenewal.Add(want)
 	if t.Period == 0 {
 		t.Expires = earlier(t.Expires, t.Created.Add(t.MaxTTL))

@@ -50,7 +50,7 @@ func (c *Core) wrap(tx *store.Tx, ns, path string, content []byte, ttl time.Dura
 		Policies: []string{"response-wrapping"}, Path: path, NumUses: 1, Type: "service", Namespace: ns,
 		ExplicitMax: ttl, OnlyWrapping: true,
 	}
-	life(t, ttl, ttl)
+	c.life(t, ttl, ttl)
 	if err := c.issue(tx, t); err != nil {
 		return nil, err
 	}
