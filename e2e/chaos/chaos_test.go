@@ -29,8 +29,8 @@ const (
 func TestChaos(t *testing.T) {
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have a logger of their own
 	deadline := time.Now().Add(*forTime)
-	var next, seeds, requests, reads, writes, unknown, refused atomic.Int64
-	var slowest atomic.Int64
+	var next, seeds atomic.Int64
+	var all tally
 	next.Store(int64(*first))
 	var wg sync.WaitGroup
 	for range *beside {
@@ -41,21 +41,14 @@ func TestChaos(t *testing.T) {
 					return
 				}
 				t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-					f := run(t, seed)
-					requests.Add(int64(f.requests))
-					reads.Add(int64(f.reads))
-					writes.Add(int64(f.writes))
-					unknown.Add(int64(f.unknown))
-					refused.Add(int64(f.refused))
-					slowest.Store(max(slowest.Load(), int64(f.slowest)))
+					all.add(run(t, seed))
 				})
 				seeds.Add(1)
 			}
 		})
 	}
 	wg.Wait()
-	fmt.Printf("chaos: %d seeds from %d, %d requests: %d reads, 0 may fail, slowest %v; %d writes, %d of unknown outcome, %d refused\n",
-		seeds.Load(), *first, requests.Load(), reads.Load(), time.Duration(slowest.Load()).Round(time.Millisecond), writes.Load(), unknown.Load(), refused.Load())
+	fmt.Printf("chaos: %d seeds from %d, %v", seeds.Load(), *first, &all)
 }
 
 // run is one seed.

@@ -22,8 +22,9 @@ func codes() []string {
 // findings is what a run showed.
 type findings struct {
 	requests, reads, failedReads, writes, unknown, refused int
-	slowest                                                time.Duration   // read
-	lost                                                   map[string]bool // leases that Vault may have lost with a change of the primary
+	slowest                                                time.Duration              // read
+	lost                                                   map[string]bool            // leases that Vault may have lost with a change of the primary, or ended by its clock
+	slowestBy, movedBy                                     map[string][]time.Duration // by fault: the slowest read, and after how long reads were answered elsewhere
 	problems                                               []string
 }
 
@@ -37,7 +38,7 @@ func (f *findings) wrong(format string, args ...any) {
 func (w *world) check(ctx context.Context, h *history, x *trouble) *findings {
 	f := &findings{requests: len(h.events), lost: make(map[string]bool)}
 	for _, e := range h.events {
-		if e.op == "credential" && x.lossy(e.began, e.ended) {
+		if e.op == "credential" && (x.lossy(e.began, e.ended) || x.jumped(e.cluster, e.began)) {
 			f.lost[e.value] = true
 		}
 	}
@@ -48,6 +49,7 @@ func (w *world) check(ctx context.Context, h *history, x *trouble) *findings {
 	f.linearizable(h.events, x)
 	w.once(ctx, h.events, x, f)
 	w.revoked(ctx, h.events, x, f)
+	f.faults(h.events, x)
 	return f
 }
 

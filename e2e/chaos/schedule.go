@@ -23,7 +23,16 @@ func (f fault) String() string {
 
 // mends are what undoes the faults of a cluster that the laboratory has.
 func mends() map[string]string {
-	return map[string]string{"kill": "restart", "seal": "unseal", "stall": "resume", "blackhole": "heal", "partition": "heal", "slow": "heal"}
+	return map[string]string{
+		"kill": "restart", "seal": "unseal", "stall": "resume", "blackhole": "heal", "slow": "heal",
+		"partition": "heal", "mute": "heal", "deafen": "heal",
+	}
+}
+
+// clocks are jumps of a cluster's clock. By the first its leases are over, by the second
+// its tokens as well.
+func clocks() map[string]time.Duration {
+	return map[string]time.Duration{"clock ahead": 2 * time.Hour, "clock far ahead": 40 * 24 * time.Hour, "clock behind": -2 * time.Hour}
 }
 
 // toxics are what is done to a line, in toxiproxy's words.
@@ -68,6 +77,7 @@ func kindNames() []string {
 	return []string{
 		"kill", "kill", "seal", "stall", "blackhole", "partition", "slow", "reset before receipt", "reset after receipt", "reset after receipt",
 		"line slow", "line thin", "line resets", "line dead", "line dead to Vault", "line dead from Vault", "line cuts answers",
+		"mute", "deafen", "clock ahead", "clock far ahead", "clock behind",
 	}
 }
 
@@ -117,6 +127,16 @@ func (x *trouble) lossy(began, ended time.Time) bool {
 	const lag = 250 * time.Millisecond
 	return slices.ContainsFunc(x.past, func(s span) bool {
 		return changesPrimary(s.fault) && began.Before(s.end.Add(lag)) && ended.After(s.began.Add(-lag))
+	})
+}
+
+// jumped reports whether the clock of a cluster was wrong at some time after a moment.
+func (x *trouble) jumped(cluster string, after time.Time) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.ContainsFunc(x.past, func(s span) bool {
+		_, clock := clocks()[s.fault]
+		return clock && s.cluster == cluster && s.end.After(after)
 	})
 }
 
@@ -190,6 +210,13 @@ func (w *world) set(f fault, broken bool, log func(string, ...any)) {
 		if err != nil {
 			log("%v: %v", f, err)
 		}
+		return
+	}
+	if ahead, ok := clocks()[f.kind]; ok {
+		if !broken {
+			ahead = 0
+		}
+		w.lab.Cluster(f.cluster).SetClock(ahead)
 		return
 	}
 	switch {
