@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 // Flags, after -args.
@@ -27,7 +25,6 @@ const (
 // TestChaos runs seeds until the time is over. A seed that fails is told, and can be run
 // again: make chaos SEED=n.
 func TestChaos(t *testing.T) {
-	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have a logger of their own
 	deadline := time.Now().Add(*forTime)
 	var next, seeds atomic.Int64
 	var all tally

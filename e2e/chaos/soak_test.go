@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -15,34 +13,15 @@ import (
 
 var soakFor = flag.Duration("chaos.soak", 0, "how long to break one and the same world")
 
-// footprint is what a leak would show in.
-type footprint struct {
-	goroutines, files int
-	heap              uint64
-}
-
-func measure(t *testing.T) footprint {
-	t.Helper()
-	runtime.GC()
-	runtime.GC() // what finalizers held is gone after the second
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	files, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Log("open files are not counted here:", err)
-	}
-	return footprint{runtime.NumGoroutine(), len(files), m.HeapAlloc}
-}
-
-// TestSoak breaks one world again and again and looks for what grows: goroutines, open
-// files, memory. The laboratory and the clients are in the same process, and counted.
-// So the heap is reported, not judged: the laboratory keeps the log of all writes, and
-// grows by some 300 bytes a request.
+// TestSoak breaks one world again and again and looks for what grows in the proxy:
+// goroutines, open files, memory. It runs as a process of its own, so that neither the
+// laboratory, which keeps the log of all writes, nor the clients are counted.
 func TestSoak(t *testing.T) {
 	if *soakFor == 0 {
 		t.Skip("a soak takes long: give -chaos.soak=30m, as make soak does")
 	}
-	w := start(t, *first)
+	w := set(t, *first)
+	p := w.spawn(t)
 	var before footprint
 	rounds, requests := 0, 0
 	for deadline := time.Now().Add(*soakFor); time.Now().Before(deadline); rounds++ {
@@ -51,19 +30,26 @@ func TestSoak(t *testing.T) {
 		for _, p := range f.problems {
 			t.Errorf("round %d: %s", rounds, p)
 		}
-		if rounds == 3 { // sessions, pools and caches are filled
-			before = measure(t)
+		if rounds == 10 { // sessions, pools and caches are filled
+			before = p.measure(t)
 		}
 	}
-	after := measure(t)
-	fmt.Printf("soak: %d rounds, %d requests in %v; goroutines %d, then %d; open files %d, then %d; heap %.1f MiB, then %.1f MiB\n",
-		rounds, requests, *soakFor, before.goroutines, after.goroutines, before.files, after.files, mib(before.heap), mib(after.heap))
-	if rounds > 10 && (after.goroutines > before.goroutines+100 || after.files > before.files+100) {
+	after := p.measure(t)
+	fmt.Printf("soak: %d rounds, %d requests in %v; the proxy, after 10 rounds and at the end: goroutines %.0f, %.0f; open files %.0f, %.0f; heap %.1f MiB, %.1f MiB; resident %.1f MiB, %.1f MiB\n",
+		rounds, requests, *soakFor, before.goroutines, after.goroutines, before.files, after.files,
+		before.heap/mib, after.heap/mib, before.resident/mib, after.resident/mib)
+	if rounds <= 20 {
+		return
+	}
+	if after.goroutines > before.goroutines+100 || after.files > before.files+100 {
 		t.Error("goroutines or open files grow")
+	}
+	if after.heap > 2*before.heap+32*mib {
+		t.Error("the heap grows")
 	}
 }
 
-func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
+const mib = 1 << 20
 
 // round breaks a world for a while, without changes of the primary, and checks what
 // its clients saw.

@@ -30,9 +30,18 @@ type world struct {
 	url   string
 }
 
-// start makes a world that ends with the test.
+// start makes a world that ends with the test. The proxy runs in this process.
 func start(t *testing.T, seed uint64) *world {
 	t.Helper()
+	w := set(t, seed)
+	w.run(t)
+	return w
+}
+
+// set makes a world without a proxy.
+func set(t *testing.T, seed uint64) *world {
+	t.Helper()
+	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics have a logger of their own
 	w := &world{lab: labtest.Start(t, lab.Config{Region: "eu-west", Seed: seed}), lines: make(map[string]*toxiproxy.Proxy)}
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
 	for _, c := range w.lab.Clusters() {
@@ -43,13 +52,12 @@ func start(t *testing.T, seed uint64) *world {
 		t.Cleanup(line.Stop)
 		w.lines[c.Name()] = line
 	}
-	w.run(t)
 	return w
 }
 
 func (w *world) run(t *testing.T) {
 	t.Helper()
-	cfg, err := configs.Parse("chaos.yaml", []byte(w.configuration()), func(string) string { return "" })
+	cfg, err := configs.Parse("chaos.yaml", []byte(w.configuration("127.0.0.1:0", "127.0.0.1:0")), func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +78,10 @@ func (w *world) run(t *testing.T) {
 }
 
 // configuration makes reads of strong/ linearizable: they go to the primary itself.
-func (w *world) configuration() string {
+func (w *world) configuration(listener, admin string) string {
 	var b strings.Builder
+	fmt.Fprintf(&b, "listeners: [{address: %q}]\nadmin: {address: %q}\n", listener, admin)
 	b.WriteString(`region: eu-west
-listeners: [{address: "127.0.0.1:0"}]
-admin: {address: "127.0.0.1:0"}
 health: {interval: 200ms, timeout: 200ms}
 shutdown: {drain_timeout: 2s}
 sessions: {login_rate: 1000}
