@@ -173,6 +173,9 @@ type Routing struct {
 	MaxInFlight int `yaml:"max_in_flight"`
 	// Consistency is what a client may expect to read. Default: session.
 	Consistency Consistency `yaml:"consistency"`
+	// ConsistencyMechanism is how it is made sure that a cluster has what a client
+	// wrote. Default: auto.
+	ConsistencyMechanism ConsistencyMechanism `yaml:"consistency_mechanism"`
 	// MaxStaleness is the replication lag beyond which a secondary is not read
 	// from. Default: 0s, any lag will do.
 	MaxStaleness time.Duration `yaml:"max_staleness"`

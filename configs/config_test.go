@@ -44,7 +44,7 @@ func TestDefaults(t *testing.T) {
 	equal(t, "sessions", c.Sessions, configs.Sessions{Replay: true, Max: 10000, Prewarm: true, LoginRate: 100, Idle: time.Hour})
 	equal(t, "routing", c.Routing, configs.Routing{
 		Writes: "primary", LatencyWindow: 15 * time.Millisecond, PrimaryDown: "wait",
-		PrimaryWait: 10 * time.Second, MaxInFlight: 1024, Consistency: "session",
+		PrimaryWait: 10 * time.Second, MaxInFlight: 1024, Consistency: "session", ConsistencyMechanism: "auto",
 	})
 	equal(t, "health", c.Health, configs.Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2})
 	equal(t, "dns", *c.DNS, configs.DNS{

@@ -18,6 +18,8 @@ func Default() *Config {
 			PrimaryWait:   10 * time.Second,
 			MaxInFlight:   1024,
 			Consistency:   ConsistencySession,
+
+			ConsistencyMechanism: MechanismAuto,
 		},
 		Health:   Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2},
 		Admin:    Admin{Address: DefaultAdminAddress},

@@ -87,6 +87,18 @@ const (
 
 func (Consistency) values() []string { return []string{"session", "none"} }
 
+// ConsistencyMechanism says how it is made sure that a cluster has what a client wrote.
+type ConsistencyMechanism string
+
+// The mechanisms.
+const (
+	MechanismAuto  ConsistencyMechanism = "auto"  // index, once it was seen to work between clusters
+	MechanismIndex ConsistencyMechanism = "index" // Vault is asked, with X-Vault-Index
+	MechanismKeys  ConsistencyMechanism = "keys"  // what was written is read where it was written
+)
+
+func (ConsistencyMechanism) values() []string { return []string{"auto", "index", "keys"} }
+
 // LogLevel is the least severe level that is logged.
 type LogLevel string
 

@@ -37,6 +37,7 @@ func (x *exchange) answer(a *answer) {
 	if x.teaches(a) {
 		x.learnFrom(a)
 	}
+	x.remember(a)
 	x.tendMounts(a)
 	x.copyAnswer(a)
 	x.observe(a.cluster.Name, a.resp.StatusCode)
@@ -185,14 +186,14 @@ func (x *exchange) learnAuth(home string, l lesson) {
 	switch {
 	case l.Auth == nil:
 	case x.decision.Special == routing.Login && l.Auth.MFARequirement == nil:
-		x.p.cfg.Tokens.Adopt(tokencache.Login{
+		x.bequeath(x.p.cfg.Tokens.Adopt(tokencache.Login{
 			Home: home, Method: x.r.Method, Path: "/v1/" + x.decision.Mount + x.decision.Path,
 			Namespace: strings.TrimSuffix(x.decision.Namespace, "/"), Body: x.replayBody(l.Auth.NumUses), Auth: &l.Auth.SecretAuth,
-		})
+		}))
 	case x.decision.Special == routing.SelfLookup && x.session != nil:
 		x.session.Extend(time.Duration(l.Auth.LeaseDuration) * time.Second)
 	case x.decision.Special != routing.SelfLookup:
-		x.p.cfg.Tokens.Child(home, &l.Auth.SecretAuth)
+		x.bequeath(x.p.cfg.Tokens.Child(home, &l.Auth.SecretAuth))
 		x.owns(home, l.Auth.LeaseDuration)
 	}
 }

@@ -55,6 +55,13 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			t.moves++
 			address = x.activeNode(a)
 			a.close()
+		case v == lagging && !last && (a.demands || a.old):
+			x.passedOver(a, address)
+			x.from = "" // going on is no failover
+			return true, nil
+		case v == lagging && a.old:
+			a.close()
+			return false, x.stale()
 		case v == absent && x.mayHold(c):
 			x.hold(a)
 			return true, nil
@@ -87,6 +94,8 @@ func (x *exchange) served(c *health.Cluster, address string) {
 // verdict judges an attempt by what is known of the token, too.
 func (x *exchange) verdict(a *answer) verdict {
 	switch v := judge(a.out); {
+	case x.lags(v, a):
+		return lagging
 	case x.isForeign(v, a):
 		return foreign
 	case v == done && x.redirected(a):
@@ -149,8 +158,9 @@ func (x *exchange) again(v verdict, a *answer, t *tries) bool {
 	switch {
 	case v == relogin && t.relogins < maxRelogins && x.rejected(a):
 		t.relogins++
-	case v == lagging && t.lags < lagRepeats && x.pause(lagPause):
+	case v == lagging && t.lags < x.lagLimit(a) && x.pause(lagPause):
 		t.lags++
+		x.reading.lagged++
 	default:
 		return false
 	}

@@ -26,6 +26,7 @@ const (
 	sessionLost    = routing.Code("session-lost")
 	notLent        = routing.Code("identity-not-lent")
 	partlyDone     = routing.Code("partly-done")
+	staleRead      = routing.Code("stale")
 	clientGone     = routing.Code("client-gone") // only counted; nobody is there to read it
 )
 
@@ -36,7 +37,7 @@ func statusOf(code routing.Code) int {
 		return http.StatusBadGateway
 	case deadline:
 		return http.StatusGatewayTimeout
-	case missingHeader:
+	case missingHeader, staleRead:
 		return http.StatusPreconditionFailed
 	case sessionLost, notLent, routing.RefusedByRule:
 		return http.StatusForbidden

@@ -20,6 +20,7 @@ type Metrics struct {
 	waiting     prometheus.Gauge
 	exhausted   prometheus.Counter
 	hedges      prometheus.Counter
+	reads       *prometheus.CounterVec
 }
 
 // NewMetrics makes and registers the metrics.
@@ -45,7 +46,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m.waiting = prometheus.NewGauge(prometheus.GaugeOpts{Name: "vrproxy_requests_waiting", Help: "Writes that wait for a primary, and reads that wait for a cluster."})
 	m.exhausted = prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_retry_budget_exhausted_total", Help: "Repeats not made because there were too many."})
 	m.hedges = prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_hedged_reads_total", Help: "Reads that a second cluster was asked for (routing.hedge)."})
-	r.MustRegister(m.hedges, m.requests, m.durations, m.attempts, m.failovers, m.lastResorts, m.waiting, m.exhausted)
+	m.reads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vrproxy_consistency_waits_total", Help: "Reads of what the session wrote that the nearest cluster did not have yet: waited for there, served by another (the primary), or refused.",
+	}, []string{"outcome"})
+	for _, outcome := range []string{"waited", "primary", "refused"} {
+		m.reads.WithLabelValues(outcome)
+	}
+	r.MustRegister(m.reads, m.hedges, m.requests, m.durations, m.attempts, m.failovers, m.lastResorts, m.waiting, m.exhausted)
 	return m
 }
 
@@ -59,6 +66,8 @@ func (m *Metrics) attempt(cluster string, v verdict) {
 }
 
 func (m *Metrics) failover(from, to string) { m.failovers.WithLabelValues(from, to).Inc() }
+
+func (m *Metrics) consistency(outcome string) { m.reads.WithLabelValues(outcome).Inc() }
 
 func (m *Metrics) lastResort() { m.lastResorts.Inc() }
 

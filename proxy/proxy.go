@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/consistency"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -79,6 +80,9 @@ type Config struct {
 	// MaxInFlight is how many requests one cluster is sent at the same time; default
 	// 1024.
 	MaxInFlight int
+	// Memories is what sessions wrote and read, for the guarantee that a client reads its
+	// own writes; nil: there is none.
+	Memories *consistency.Memories
 	// Budget is what repeats and hedges are paid from, with logins; default: an own one.
 	Budget *Budget
 	Logger *zap.Logger // default: none
@@ -167,6 +171,8 @@ type exchange struct {
 	session  *tokencache.Session // nil: no token, or one known nowhere
 	limits   routing.Constraint
 
+	reading reading
+
 	wanders  bool // the token is the client's own, and its home is not certain
 	attempts int
 	from     string   // cluster of the first attempt
@@ -194,6 +200,7 @@ func (x *exchange) serve() {
 		x.refuse(f)
 		return
 	}
+	x.recall()
 	if f := x.carry(); f != nil {
 		x.refuse(f)
 	}
@@ -221,12 +228,13 @@ func (x *exchange) carry() *failure {
 }
 
 // worthWaiting is how long a request waits for what it needs: a write for a primary; a
-// read, that nobody answered, for an election or the end of a short trouble.
+// read, that nobody answered, for an election or the end of a short trouble; what
+// depends on a write, for that to arrive.
 func (x *exchange) worthWaiting() time.Duration {
 	switch {
 	case x.decision.Class == routing.Primary:
 		return x.p.cfg.PrimaryWait - time.Since(x.began)
-	case x.decision.Effect == routing.Repeatable:
+	case x.decision.Effect == routing.Repeatable, x.reading.needs:
 		return min(readWait, x.p.cfg.PrimaryWait)
 	}
 	return 0
@@ -254,6 +262,10 @@ func (x *exchange) once() *failure {
 	if err != nil {
 		return refused(err)
 	}
+	plan, f := x.freshest(plan)
+	if f != nil {
+		return f
+	}
 	if plan.LastResort {
 		x.p.cfg.Metrics.lastResort()
 	}
@@ -276,6 +288,9 @@ func (x *exchange) await(changed <-chan struct{}, limit time.Duration) bool {
 
 // refuse answers with an error of the proxy's own.
 func (x *exchange) refuse(f *failure) {
+	if f.code == staleRead {
+		x.p.cfg.Metrics.consistency("refused")
+	}
 	x.head("")
 	x.observe("", statusOf(f.code))
 	x.p.cfg.Logger.Info("request refused", zap.String("code", string(f.code)), zap.String("class", string(x.decision.Class)),

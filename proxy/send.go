@@ -29,6 +29,9 @@ type answer struct {
 	// unforwarded: the node was told not to forward the request, so its redirect means
 	// that nothing was done.
 	unforwarded bool
+	demands     bool   // the cluster was asked for the state that the session needs
+	old         bool   // it is older than what the session had before
+	raw         []byte // the body, where it was read before it is passed on
 	err         error
 	cancel      func() // ends the attempt's context
 	release     func() // that, and what else the attempt holds; call when the body is read
@@ -62,6 +65,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		req.Header.Set(noForwarding, "true")
 	}
 	a.unforwarded = req.Header.Get(noForwarding) == "true"
+	x.demand(req.Header, a)
 	resp, err := x.transfer(ctx, a, req) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
 		a.fail(ctx, err, sent.happened())
@@ -88,7 +92,7 @@ func (a *answer) fail(ctx context.Context, err error, sent bool) {
 
 // transfer is one request and the head of its answer, or of two, the first.
 func (x *exchange) transfer(ctx context.Context, a *answer, req *http.Request) (*http.Response, error) {
-	if a.out.repeatable && x.p.cfg.Hedge {
+	if a.out.repeatable && x.p.cfg.Hedge && !x.reading.needs {
 		return x.race(ctx, a, req)
 	}
 	return x.p.cfg.Upstream.RoundTrip(a.cluster.Name, req, x.hidesCertificate())
@@ -105,6 +109,7 @@ func (x *exchange) gather(a *answer) error {
 	if err != nil {
 		return fmt.Errorf("the answer broke off: %w", err)
 	}
+	a.raw = raw
 	putBack(a.resp, raw, nil)
 	return nil
 }

@@ -171,6 +171,7 @@ func (x *exchange) lost(a *answer) *failure {
 	if x.r.Context().Err() != nil {
 		return &failure{code: clientGone, text: "the client went away"}
 	}
+	x.wrote(a.cluster, "") // it may have been
 	return &failure{code: outcomeUnknown, text: fmt.Sprintf("the request was sent to cluster %s and its answer was lost; it may or may not have taken effect, and was not repeated", a.cluster.Name)}
 }
 

@@ -110,7 +110,8 @@ const (
 	sweepers     = 8                // renewals or revocations at once
 	revokeWithin = 5 * time.Second  // one attempt to give a token back
 	lookupWithin = 2 * time.Second  // one question about a token or lease to one cluster
-	refusedFor   = 30 * time.Second // how long a refused login is not tried again
+	refusedFirst = 2 * time.Second  // how long a refused login is not tried again at first: whom it is about may not be replicated yet
+	refusedFor   = 30 * time.Second // and after that
 )
 
 // Cache holds all sessions. Start Run for renewals and expiry.
@@ -125,6 +126,7 @@ type Cache struct {
 	homes      *lru.Cache[key, string]    // lease ids, wrapping tokens, accessors, and what else has a name
 	accessors  *lru.Cache[key, key]       // of client tokens
 	tokenHomes *lru.Cache[key, string]    // of client tokens, from the state file
+	ids        atomic.Uint64              // of sessions, given so far
 	changed    atomic.Bool                // since the state was written
 	leases     *lru.Cache[key, string]    // lease ids alone, for counting
 	unknown    *lru.Cache[key, time.Time] // tokens known nowhere

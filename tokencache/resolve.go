@@ -42,16 +42,17 @@ func (c *Cache) Adopt(l Login) *Session {
 // Child remembers a token that was made through the proxy by another token. It
 // lives on its home only, unless it is an orphan batch token. A token that is known
 // already was renewed.
-func (c *Cache) Child(home string, auth *api.SecretAuth) {
+func (c *Cache) Child(home string, auth *api.SecretAuth) *Session {
 	if auth == nil || auth.ClientToken == "" {
-		return
+		return nil
 	}
 	if s, ok := c.lookup(c.keyOf(auth.ClientToken)); ok {
 		s.Extend(time.Duration(auth.LeaseDuration) * time.Second)
-		return
+		return s
 	}
 	s := c.remember(home, auth, nil)
 	c.foreign.Add(s.key, s)
+	return s
 }
 
 func (c *Cache) remember(home string, auth *api.SecretAuth, creds credentials) *Session {

@@ -19,6 +19,7 @@ import (
 type Session struct {
 	hidden
 	cache      *Cache
+	id         uint64
 	key        key
 	client     Token       // what the client holds; zero for the proxy's identity
 	home       string      // where client is valid; empty for the identity and orphan batch tokens
@@ -30,10 +31,22 @@ type Session struct {
 	mu      sync.Mutex
 	tokens  map[string]held      // by home
 	owns    map[string]time.Time // by home: until when leases or children made there may live
-	refused map[string]time.Time // by home: until when a refused login is not tried again
+	refused map[string]refusal   // by home
 	expires time.Time            // of the client's token; zero: never
 	used    time.Time
 	ended   bool
+}
+
+// refusal is a login that a home refused, and is not asked for until later.
+type refusal struct{ until time.Time }
+
+// again is the next refusal: only after the first the login is soon tried again, because
+// Vault locks out who fails a few times.
+func (r refusal) again(now time.Time) refusal {
+	if r.until.IsZero() {
+		return refusal{now.Add(refusedFirst)}
+	}
+	return refusal{now.Add(refusedFor)}
 }
 
 // held is one token on one home.
@@ -70,8 +83,11 @@ func (h held) renewalDue(now time.Time) bool {
 }
 
 func (c *Cache) newSession(k key, home string, client Token, creds credentials) *Session {
-	return &Session{cache: c, key: k, client: client, home: home, creds: creds, tokens: make(map[string]held), owns: make(map[string]time.Time), refused: make(map[string]time.Time), used: time.Now(), lot: rand.Float64()} //nolint:gosec // spreads load
+	return &Session{cache: c, id: c.ids.Add(1), key: k, client: client, home: home, creds: creds, tokens: make(map[string]held), owns: make(map[string]time.Time), refused: make(map[string]refusal), used: time.Now(), lot: rand.Float64()} //nolint:gosec // spreads load
 }
+
+// ID is the session's own for as long as the process lives.
+func (s *Session) ID() uint64 { return s.id }
 
 // Lot is a number from 0 to below 1, by chance and the same for the session's life.
 func (s *Session) Lot() float64 { return s.lot }
@@ -116,7 +132,7 @@ func (s *Session) ending(home string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	return s.tokens[home].ending(now) && !now.Before(s.refused[home])
+	return s.tokens[home].ending(now) && !now.Before(s.refused[home].until)
 }
 
 // obtain gives the token that have knows of, or logs in.
@@ -157,7 +173,7 @@ func (s *Session) have(home string) (Token, error) {
 	if h, ok := s.tokens[home]; ok && !h.expired(now) {
 		return h.token, nil
 	}
-	if now.Before(s.refused[home]) {
+	if now.Before(s.refused[home].until) {
 		return Token{}, ErrSessionLost
 	}
 	return Token{}, nil
@@ -200,7 +216,7 @@ func (s *Session) loginFailed(home string, err error) error {
 	if definite(err) || errors.Is(err, errNoToken) || errors.Is(err, ErrSessionLost) {
 		kind, outcome = ErrSessionLost, "refused"
 		s.mu.Lock()
-		s.refused[home] = time.Now().Add(refusedFor)
+		s.refused[home] = s.refused[home].again(time.Now())
 		s.mu.Unlock()
 	}
 	s.cache.cfg.OnLogin(home, outcome)
@@ -222,6 +238,7 @@ func (s *Session) keep(home string, auth *api.SecretAuth) Token {
 		return h.token
 	}
 	s.tokens[home] = h
+	delete(s.refused, home)
 	s.cache.changed.Store(true)
 	return h.token
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/vrproxy/vrproxy/configs"
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/internal/admin"
+	"github.com/vrproxy/vrproxy/internal/consistency"
 	"github.com/vrproxy/vrproxy/internal/dnsserver"
 	"github.com/vrproxy/vrproxy/internal/mounts"
 	"github.com/vrproxy/vrproxy/proxy"
@@ -125,9 +126,13 @@ func (a *App) buildShared() error {
 	if err != nil {
 		return err
 	}
+	memory, err := consistency.New(consistencyConfig(cfg))
+	if err != nil {
+		return err
+	}
 	a.shared = shared{
 		logger: logger, metrics: proxy.NewMetrics(a.registry), tokens: tokens, mounts: mounts.New(&a.cores, logger),
-		budget: budget, failover: a.failedOver,
+		budget: budget, memory: memory, failover: a.failedOver,
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vrproxy/vrproxy/configs"
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/consistency"
 	"github.com/vrproxy/vrproxy/internal/mounts"
 	"github.com/vrproxy/vrproxy/internal/upstream"
 	"github.com/vrproxy/vrproxy/proxy"
@@ -39,6 +40,7 @@ type shared struct {
 	tokens  *tokencache.Cache
 	mounts  *mounts.Learner
 	budget  *proxy.Budget
+	memory  *consistency.Memories
 	// failover is told when a request moved from one cluster to another.
 	failover func(from, to, reason string)
 }
@@ -68,7 +70,7 @@ func (c *core) exchanges(s shared, showsCertificate bool) *proxy.Proxy {
 		Health: c.checker, Mounts: s.mounts, Upstream: c.pool, Router: c.router, Planner: c.planner,
 		Tokens: s.tokens, Metrics: s.metrics, Failover: s.failover, Logger: s.logger,
 		ShowsCertificate: showsCertificate, NoReplay: c.cfg.Sessions.ReplayExcept,
-		PrimaryWait: primaryWait(c.cfg), Budget: s.budget,
+		PrimaryWait: primaryWait(c.cfg), Budget: s.budget, Memories: memories(c.cfg, s.memory),
 		Hedge: c.cfg.Routing.Hedge, MaxInFlight: c.cfg.Routing.MaxInFlight,
 		AttemptTimeout: 2 * c.cfg.Health.Timeout,
 	})

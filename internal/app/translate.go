@@ -13,6 +13,7 @@ import (
 
 	"github.com/vrproxy/vrproxy/configs"
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/consistency"
 	"github.com/vrproxy/vrproxy/internal/upstream"
 	"github.com/vrproxy/vrproxy/proxy"
 	"github.com/vrproxy/vrproxy/routing"
@@ -36,6 +37,21 @@ func primaryWait(cfg *configs.Config) time.Duration {
 		return 0
 	}
 	return cfg.Routing.PrimaryWait
+}
+
+// memories are those of the process, unless no guarantee is asked for.
+func memories(cfg *configs.Config, all *consistency.Memories) *consistency.Memories {
+	if cfg.Routing.Consistency == configs.ConsistencyNone {
+		return nil
+	}
+	return all
+}
+
+func consistencyConfig(cfg *configs.Config) consistency.Config {
+	return consistency.Config{
+		Max: cfg.Sessions.Max, Mechanism: consistency.Mechanism(cfg.Routing.ConsistencyMechanism),
+		Margin: cfg.Health.Interval*11/10 + time.Second,
+	}
 }
 
 func rules(cfg *configs.Config) []routing.Rule {

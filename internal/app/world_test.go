@@ -56,7 +56,14 @@ func (s *syncBuffer) String() string {
 // added to the configuration.
 func newWorld(tb testing.TB, extra string) *world {
 	tb.Helper()
-	w := &world{tb: tb, lab: labtest.Start(tb, lab.Config{Region: "eu-west"}), logs: &syncBuffer{}, token: lab.RootToken}
+	return newWorldOn(tb, lab.Config{}, extra)
+}
+
+// newWorldOn is newWorld on another laboratory.
+func newWorldOn(tb testing.TB, cfg lab.Config, extra string) *world {
+	tb.Helper()
+	cfg.Region = "eu-west"
+	w := &world{tb: tb, lab: labtest.Start(tb, cfg), logs: &syncBuffer{}, token: lab.RootToken}
 	w.http = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32}}
 	w.run(extra)
 	return w

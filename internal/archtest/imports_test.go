@@ -19,11 +19,12 @@ func rules() []rule {
 	return []rule{
 		{"cmd/vrproxy", []string{"internal/app"}, "main is a few lines around app, so that everything can be tested in-process"},
 		{"internal/app", []string{"*"}, "app is the only room that knows all others"},
-		{"proxy", []string{"routing", "tokencache", "health"}, "an exchange plans, authorises and sends; transports, mounts and counters are handed in by app"},
+		{"proxy", []string{"routing", "tokencache", "health", "internal/consistency"}, "an exchange plans, authorises and sends; transports, mounts and counters are handed in by app"},
 		{"routing", []string{"health"}, "decisions are pure: they see health's topology and nothing that does anything"},
 		{"health", []string{"internal/replication"}, "health stands below all others; replication is only the decoder of sys/replication/status"},
 		{"tokencache", nil, "tokens are the most delicate state: what they depend on is handed in"},
 		{"configs", nil, "the file format knows no room; app translates it into each room's own Config"},
+		{"internal/consistency", []string{"routing"}, "it remembers and decides; what a request touches is told in routing's terms"},
 		{"internal/mounts", []string{"routing"}, "it fills routing's mount tables; connections and tokens are handed in"},
 		{"internal/explain", []string{"routing", "health", "internal/mounts"}, "it decides as the proxy does and sends nothing; it reads mounts as they are learned"},
 		{"internal/upstream", []string{"health", "internal/replication"}, "connections stand beside health, below whoever sends; it decodes what probes bring back"},

@@ -42,6 +42,7 @@ type Config struct {
 	Lag      time.Duration   // replication lag, default 20ms
 	Seed     uint64          // of the jitter in the round trips
 	NoIndex  bool            // no X-Vault-Index in answers
+	OwnIndex bool            // X-Vault-Index of another cluster is taken for satisfied
 	Logger   *zap.Logger     // nil: no logging
 
 	// VaultBin makes a real Vault Community process the engine of each cluster,

@@ -93,7 +93,7 @@ func (l *Lab) equip(c *Cluster, key []byte) (err error) {
 	}
 	st := store.New(l.wakeAll)
 	c.backend = &simulated{store: st, at: map[*store.Store]uint64{}, core: core.New(core.Config{
-		Store: st, Name: c.name, ID: c.id, Key: key, NoIndex: l.cfg.NoIndex, Engines: engines.All(), Seal: c.Seal, Now: c.now,
+		Store: st, Name: c.name, ID: c.id, Key: key, NoIndex: l.cfg.NoIndex, OwnIdx: l.cfg.OwnIndex, Engines: engines.All(), Seal: c.Seal, Now: c.now,
 	})}
 	return nil
 }

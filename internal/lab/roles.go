@@ -131,8 +131,12 @@ func (c *Cluster) progress(src *Cluster, p store.Position) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.remote = p
-	if all {
-		c.caughtUp = time.Now()
+	now := time.Now()
+	if !all { // while more is written all the time, it has what is as old as the lag
+		now = now.Add(-c.lab.cfg.Lag)
+	}
+	if now.After(c.caughtUp) {
+		c.caughtUp = now
 	}
 }
 

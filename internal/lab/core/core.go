@@ -22,6 +22,7 @@ type Config struct {
 	ID      string                    // cluster id
 	Key     []byte                    // shared by the replication set: batch tokens, X-Vault-Index
 	NoIndex bool                      // no X-Vault-Index
+	OwnIdx  bool                      // only an index of this cluster is compared
 	Engines map[string]*engine.Engine // by mount type; kv version 2 is "kv2"
 	Seal    func()                    // called for sys/seal, may be nil
 	Now     func() time.Time          // the cluster's clock; default: the true one

@@ -40,6 +40,9 @@ func (c *Core) checkIndex(required []string) error {
 		if err != nil {
 			return engine.BadRequest("error parsing required index state: %v", err)
 		}
+		if c.cfg.OwnIdx && cluster != c.cfg.ID {
+			continue
+		}
 		have := c.cfg.Store.Position()
 		if replicated > have.Replicated || cluster == c.cfg.ID && local > have.Local {
 			return engine.Errorf(http.StatusPreconditionFailed, "required index state not present")

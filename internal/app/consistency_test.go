@@ -1,0 +1,194 @@
+package app
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vrproxy/vrproxy/internal/lab"
+)
+
+// pairs is how many pairs TestNoPairIsStale makes for each kind of set.
+var pairs = flag.Int("pairs", 480, "pairs of a write and a read of it, for each kind of set")
+
+const (
+	lag = 600 * time.Millisecond
+	// patient probes do not fail on a busy machine: which cluster is read from matters here.
+	patient = "health: {interval: 1s, timeout: 1s}\n"
+)
+
+// sets are replicated sets by what their clusters say of their state.
+func sets() map[string]lab.Config {
+	return map[string]lab.Config{
+		"index compared between clusters": {Lag: lag},
+		"index of the own cluster only":   {Lag: lag, OwnIndex: true},
+		"no index":                        {Lag: lag, NoIndex: true},
+	}
+}
+
+// TestAClientReadsItsOwnWrites: at once, through the nearest cluster, which is a secondary
+// that lags.
+func TestAClientReadsItsOwnWrites(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range sets() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOn(t, cfg, patient)
+			w.boss()
+			write := func(method, path, body string) reply {
+				t.Helper()
+				r := w.do(method, path, body)
+				if r.status >= 300 {
+					t.Fatalf("%s %s: %d %s", method, path, r.status, r.body)
+				}
+				return r
+			}
+			value := func(r reply) any {
+				inner, _ := r.data["data"].(map[string]any)
+				return inner["v"]
+			}
+
+			for i := range 3 {
+				v := fmt.Sprint(i)
+				write("POST", "secret/data/own/a", `{"data":{"v":"`+v+`"}}`)
+				if r := w.do("GET", "secret/data/own/a", ""); r.status != 200 || value(r) != v {
+					t.Errorf("a read shows %v, not %v: %d from %s", value(r), v, r.status, r.cluster())
+				}
+			}
+			if r := w.do("LIST", "secret/metadata/own", ""); !strings.Contains(r.body, `"a"`) {
+				t.Errorf("a list does not show it: %s", r.body)
+			}
+			if r := w.do("GET", "secret/metadata/own/a", ""); r.data["current_version"] != 3.0 {
+				t.Errorf("its metadata: %s", r.body)
+			}
+			write("DELETE", "secret/data/own/a", "")
+			if r := w.do("GET", "secret/data/own/a", ""); r.status != 404 {
+				t.Errorf("it is deleted, and read: %d from %s", r.status, r.cluster())
+			}
+			write("POST", "secret/undelete/own/a", `{"versions":[3]}`)
+			w.want(w.do("GET", "secret/data/own/a", ""), 200, "")
+
+			w.token = lab.RootToken
+			write("PUT", "sys/policies/acl/own", `{"policy":"path \"secret/data/own/*\" { capabilities = [\"read\"] }"}`)
+			child := write("POST", "auth/token/create", `{"policies":["own"]}`)
+			token, _ := child.auth["client_token"].(string)
+			w.want(w.do("GET", "secret/data/own/a", "", "X-Vault-Token", token), 200, "")
+
+			write("POST", "auth/userpass/users/own", `{"password":"own","policies":"own"}`)
+			login := w.do("POST", "auth/userpass/login/own", `{"password":"own"}`, "X-Vault-Token", "")
+			w.want(login, 200, "")
+			token, _ = login.auth["client_token"].(string)
+			w.want(w.do("GET", "secret/data/own/a", "", "X-Vault-Token", token), 200, "")
+
+			write("POST", "sys/mounts/own", `{"type":"kv","options":{"version":"1"}}`)
+			write("POST", "own/x", `{"v":"1"}`)
+			if r := w.do("GET", "own/x", ""); r.status != 200 || r.data["v"] != "1" {
+				t.Errorf("of a new mount: %d %s", r.status, r.body)
+			}
+			write("POST", "transit/keys/own", "")
+			w.want(w.do("POST", "transit/encrypt/own", `{"plaintext":"aGk="}`), 200, "")
+		})
+	}
+}
+
+// TestWhatOthersReadStaysNear: only what the session wrote is read elsewhere.
+func TestWhatOthersReadStaysNear(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, lab.Config{Lag: lag, NoIndex: true}, patient)
+	w.boss()
+	w.settled()
+	w.want(w.do("POST", "secret/data/near", `{"data":{"v":"1"}}`), 200, "us-east")
+	w.want(w.do("GET", "secret/data/near", ""), 200, "us-east")
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+	boss := w.token
+	w.login()
+	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")
+	w.token = boss
+	eventually(t, "it is read near again", func() bool { return w.do("GET", "secret/data/near", "").cluster() == "eu-west" })
+}
+
+// settled waits until a new session depends on nothing that was written before.
+func (w *world) settled() {
+	w.tb.Helper()
+	eventually(w.tb, "new sessions read near", func() bool {
+		r := w.do("POST", "auth/userpass/login/boss", `{"password":"boss"}`, "X-Vault-Token", "")
+		token, _ := r.auth["client_token"].(string)
+		return w.do("GET", "secret/data/hello", "", "X-Vault-Token", token).cluster() == "eu-west"
+	})
+}
+
+// pairs has sixteen clients write and read n times each, and read something else, and
+// tells how many reads were stale, and how many reads the nearest cluster served.
+func (w *world) pairs(n int) (stale, failed, near, reads int64) {
+	var all sync.WaitGroup
+	var staleN, failedN, nearN, readN atomic.Int64
+	for client := range 16 {
+		all.Go(func() {
+			token, err := w.try("POST", "auth/userpass/login/boss", `{"password":"boss"}`, "X-Vault-Token", "")
+			if err != nil {
+				failedN.Add(1)
+				return
+			}
+			mine, _ := token.auth["client_token"].(string)
+			read := func(path string) reply {
+				r, err := w.try("GET", path, "", "X-Vault-Token", mine)
+				if err != nil || r.status != 200 && r.status != 404 {
+					failedN.Add(1)
+				}
+				readN.Add(1)
+				if r.header != nil && r.cluster() == "eu-west" {
+					nearN.Add(1)
+				}
+				return r
+			}
+			for i := range n {
+				path := fmt.Sprintf("secret/data/pairs/%d-%d", client, i%20)
+				want := fmt.Sprint(i)
+				if r, err := w.try("POST", path, `{"data":{"v":"`+want+`"}}`, "X-Vault-Token", mine); err != nil || r.status != 200 {
+					failedN.Add(1)
+					continue
+				}
+				r := read(path)
+				inner, _ := r.data["data"].(map[string]any)
+				if r.status == 200 && inner["v"] != want || r.status == 404 {
+					staleN.Add(1)
+				}
+				read("secret/data/hello")
+			}
+		})
+	}
+	all.Wait()
+	return staleN.Load(), failedN.Load(), nearN.Load(), readN.Load()
+}
+
+// TestNoPairIsStale: many times a write and a read of it, and the same without the
+// guarantee.
+func TestNoPairIsStale(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range sets() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOn(t, cfg, patient+"log: {level: warn}")
+			w.boss()
+			w.settled()
+			stale, failed, near, reads := w.pairs(*pairs / 16)
+			t.Logf("%d of %d reads served by the nearest cluster", near, reads)
+			if stale != 0 || failed != 0 || near < reads*2/5 {
+				t.Errorf("%d stale, %d failed, %d of %d near", stale, failed, near, reads)
+			}
+		})
+	}
+	t.Run("without the guarantee", func(t *testing.T) {
+		t.Parallel()
+		w := newWorldOn(t, lab.Config{Lag: lag}, patient+"log: {level: warn}\nrouting: {consistency: none}")
+		w.boss()
+		stale, failed, _, _ := w.pairs(10)
+		if stale == 0 || failed != 0 {
+			t.Errorf("%d stale, %d failed: the test proves nothing", stale, failed)
+		}
+	})
+}

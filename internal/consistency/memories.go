@@ -1,0 +1,132 @@
+package consistency
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/vrproxy/vrproxy/routing"
+)
+
+// Compares says whether a cluster compares an index that another cluster of its set gave.
+type Compares int32
+
+// What is known of it.
+const (
+	Unknown Compares = iota
+	Yes
+	No
+)
+
+func (c Compares) String() string { return [...]string{"unknown", "yes", "no"}[c] }
+
+// Mechanism is how it is made sure that a cluster has what a session wrote.
+type Mechanism string
+
+// The mechanisms.
+const (
+	Auto  Mechanism = "auto"  // Index once Vault has shown that it works between clusters, Keys until then
+	Index Mechanism = "index" // Vault is asked, with X-Vault-Index
+	Keys  Mechanism = "keys"  // what was written is read where it was written, until it must be everywhere
+)
+
+// Config is what Memories need.
+type Config struct {
+	Max       int           // sessions that something is remembered for; default 10000
+	Mechanism Mechanism     // default Auto
+	Margin    time.Duration // how old a measured lag may be; default 3.2s
+}
+
+// Memories holds the memory of each session. It is safe for concurrent use.
+type Memories struct {
+	cfg      Config
+	of       *lru.Cache[key, *Memory]
+	shared   Memory // writes that logins depend on, of all sessions
+	compares atomic.Int32
+}
+
+type key struct {
+	session uint64
+	name    string
+}
+
+// New makes empty memories.
+func New(cfg Config) (*Memories, error) {
+	if cfg.Max <= 0 {
+		cfg.Max = 10000
+	}
+	if cfg.Mechanism == "" {
+		cfg.Mechanism = Auto
+	}
+	if cfg.Margin <= 0 {
+		cfg.Margin = 3200 * time.Millisecond
+	}
+	of, err := lru.New[key, *Memory](cfg.Max)
+	if err != nil {
+		return nil, fmt.Errorf("making the memory of sessions: %w", err)
+	}
+	m := &Memories{cfg: cfg, of: of}
+	switch cfg.Mechanism {
+	case Index:
+		m.compares.Store(int32(Yes))
+	case Keys:
+		m.compares.Store(int32(No))
+	}
+	return m, nil
+}
+
+// Of gives what is remembered for a session, and for an application by its name if it
+// shares the session with others; nil when that is nothing.
+func (m *Memories) Of(session uint64, name string) *Memory {
+	found, _ := m.of.Get(key{session, name})
+	return found
+}
+
+// For is Of, and begins to remember.
+func (m *Memories) For(session uint64, name string) *Memory {
+	k := key{session, name}
+	if found, ok := m.of.Get(k); ok {
+		return found
+	}
+	fresh := &Memory{}
+	if first, ok, _ := m.of.PeekOrAdd(k, fresh); ok {
+		return first
+	}
+	return fresh
+}
+
+// Shared is what logins depend on, whoever wrote it: they have no session yet.
+func (m *Memories) Shared() *Memory { return &m.shared }
+
+// ForLogins reports whether logins may depend on a write.
+func ForLogins(s routing.Scope) bool { return s.Everything || strings.HasPrefix(s.Mount, "auth/") }
+
+// Compares is what is known of the clusters.
+func (m *Memories) Compares() Compares { return Compares(m.compares.Load()) }
+
+// Learn notes that a cluster was seen to compare the index of another, or not to. It has
+// no effect where the mechanism is fixed.
+func (m *Memories) Learn(compares bool) {
+	if m.cfg.Mechanism != Auto {
+		return
+	}
+	found := No
+	if compares {
+		found = Yes
+	}
+	m.compares.Store(int32(found))
+}
+
+// Mechanism is the one in use now.
+func (m *Memories) Mechanism() Mechanism {
+	if m.Compares() == Yes {
+		return Index
+	}
+	return Keys
+}
+
+// Margin is how old a measured lag may be.
+func (m *Memories) Margin() time.Duration { return m.cfg.Margin }

@@ -1,0 +1,183 @@
+// Package consistency remembers what a session wrote and read, and decides which
+// clusters have it: so that a client reads its own writes everywhere, and does not go
+// back in time.
+//
+// It only remembers and decides; requests are the proxy's matter. Two things can tell
+// that a cluster has what is needed: Vault itself, asked with X-Vault-Index (Enterprise),
+// or the time since the write beside the measured lag. The version of a kv secret, where
+// an answer tells it, proves the answer.
+package consistency
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/vrproxy/vrproxy/routing"
+)
+
+// The bounds of what is remembered.
+const (
+	maxWrites   = 64               // of one session; beyond, all it reads is careful
+	maxVersions = 128              // of secrets that one session read or wrote
+	forget      = 10 * time.Minute // what is older is taken for replicated
+	// holdMax bounds how long a write is waited for at a secondary whose lag is known: one
+	// that lost its primary lags more and more, and what it has not got may be lost.
+	holdMax = time.Minute
+	// shortWait is how far behind a cluster may be for it to be asked with an index: Vault
+	// will say no, and it is asked again.
+	shortWait = 200 * time.Millisecond
+)
+
+// Memory is what is remembered for one session. It is safe for concurrent use.
+type Memory struct {
+	mu       sync.Mutex
+	writes   []write
+	states   []state
+	versions *simplelru.LRU[routing.Scope, version] // nil until the first
+}
+
+// write is one change, and where it surely can be read.
+type write struct {
+	scope   routing.Scope
+	home    string
+	at      time.Time
+	indexed bool // its answer carried an index
+}
+
+type version struct {
+	number uint64
+	home   string
+	at     time.Time
+}
+
+// Wrote notes a write, which the cluster of a home has; index is the X-Vault-Index of its
+// answer, empty without one or without an answer.
+func (m *Memory) Wrote(s routing.Scope, home, index string, now time.Time) {
+	if s.Mount == "" {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if index != "" {
+		m.states = merge(m.states, index, now)
+	}
+	w := write{scope: s, home: home, at: now, indexed: index != ""}
+	for i := range m.writes {
+		if m.writes[i].scope == s {
+			m.writes[i] = w
+			return
+		}
+	}
+	m.pruneLocked(now)
+	if len(m.writes) >= maxWrites {
+		m.summariseLocked()
+	}
+	m.writes = append(m.writes, w)
+}
+
+func (m *Memory) pruneLocked(now time.Time) {
+	kept := m.writes[:0]
+	for _, w := range m.writes {
+		if now.Sub(w.at) < forget {
+			kept = append(kept, w)
+		}
+	}
+	m.writes = kept
+}
+
+// summariseLocked makes one of all writes: that anything may have been written.
+func (m *Memory) summariseLocked() {
+	all := m.writes[len(m.writes)-1]
+	all.scope = routing.Scope{Mount: all.scope.Mount, Everything: true}
+	for _, w := range m.writes {
+		all.indexed = all.indexed && w.indexed
+		if w.at.After(all.at) {
+			all.at, all.home = w.at, w.home
+		}
+	}
+	m.writes = append(m.writes[:0], all)
+}
+
+// Inherit takes over what another session wrote: a token that it made depends on it.
+func (m *Memory) Inherit(from *Memory, now time.Time) {
+	from.mu.Lock()
+	from.pruneLocked(now)
+	writes, states := append([]write(nil), from.writes...), append([]state(nil), from.states...)
+	from.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writes = append(m.writes, writes...)
+	if len(m.writes) > maxWrites {
+		m.summariseLocked()
+	}
+	for _, s := range states {
+		m.states = merge(m.states, s.index, s.at)
+	}
+}
+
+// Empty reports whether nothing written is remembered.
+func (m *Memory) Empty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.writes) == 0
+}
+
+// Saw notes the version of a secret in an answer of a home. What is more is not lower:
+// the secret was made anew.
+func (m *Memory) Saw(s routing.Scope, number uint64, home string, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.versions == nil {
+		m.versions, _ = simplelru.NewLRU[routing.Scope, version](maxVersions, nil) // the size is above 0
+	}
+	m.versions.Add(s, version{number, home, now})
+}
+
+// Gone forgets the version of a secret that is not there any more.
+func (m *Memory) Gone(s routing.Scope) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.versions != nil {
+		m.versions.Remove(s)
+	}
+}
+
+// Older reports whether an answer of a home with this version of a secret is older than
+// what the session had before; 0 is an answer without the secret.
+func (m *Memory) Older(s routing.Scope, number uint64, home string, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.versions == nil {
+		return false
+	}
+	v, ok := m.versions.Get(s)
+	return ok && now.Sub(v.at) < forget && v.number > number && v.home != home
+}
+
+// Need is what a read has to find: the writes that it may show.
+type Need struct {
+	writes   []write
+	states   []state
+	versions bool // the version of the answer tells whether they are in it
+}
+
+// Need tells what a read needs; ok is false when nothing the session wrote matters to it.
+func (m *Memory) Need(read routing.Scope, now time.Time) (n Need, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, w := range m.writes {
+		if now.Sub(w.at) < forget && w.scope.Meets(read) {
+			n.writes = append(n.writes, w)
+		}
+	}
+	if len(n.writes) == 0 {
+		return Need{}, false
+	}
+	n.states = append(n.states, m.states...)
+	if m.versions != nil {
+		_, n.versions = m.versions.Peek(read)
+	}
+	return n, true
+}

@@ -1,0 +1,284 @@
+package consistency
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vrproxy/vrproxy/routing"
+)
+
+func index(cluster string, local, replicated int) string {
+	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "v1:%s:%d:%d:abcd", cluster, local, replicated))
+}
+
+func secret(key string) routing.Scope { return routing.Scope{Mount: "secret/", Key: key} }
+
+func primary() Place   { return Place{Home: "us", ClusterID: "id-us", Primary: true} }
+func secondary() Place { return Place{Home: "eu", ClusterID: "id-eu", Lag: 600 * time.Millisecond} }
+
+const margin = 3 * time.Second
+
+func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+// after is how a place stands for a read of a key, so long after it was written at us.
+func after(m *Memory, key string, age time.Duration, p Place, c Compares) Standing {
+	now := start().Add(age)
+	n, ok := m.Need(secret(key), now)
+	if !ok {
+		return Has
+	}
+	return n.At(p, c, margin, now)
+}
+
+func TestHowAPlaceStands(t *testing.T) {
+	t.Parallel()
+	unknownLag, unrelated := secondary(), secondary()
+	unknownLag.Lag = -1
+	unrelated.ClusterID = ""
+	for _, c := range []struct {
+		name     string
+		index    string
+		versions bool
+		age      time.Duration
+		place    Place
+		compares Compares
+		want     Standing
+	}{
+		{"the primary has all", "", false, 0, primary(), Unknown, Has},
+		{"a secondary without an index", "", false, 0, secondary(), Yes, Lacks},
+		{"until the lag and a margin are over", "", false, 3500 * time.Millisecond, secondary(), No, Lacks},
+		{"and then it has", "", false, 3700 * time.Millisecond, secondary(), No, Has},
+		{"while its lag is unknown it may lack it", "", false, 9 * time.Minute, unknownLag, No, Lacks},
+		{"but not for ever", "", false, 11 * time.Minute, unknownLag, No, Has},
+		{"asked by another's index, too early", index("id-us", 5, 5), false, 0, secondary(), Yes, Later},
+		{"and when it may be there", index("id-us", 5, 5), false, 450 * time.Millisecond, secondary(), Yes, Asks},
+		{"not when it was seen not to compare", index("id-us", 5, 5), false, 450 * time.Millisecond, secondary(), No, Lacks},
+		{"nor when nobody knows", index("id-us", 5, 5), false, 450 * time.Millisecond, secondary(), Unknown, Lacks},
+		{"unless the version tells", index("id-us", 5, 5), true, 0, secondary(), Unknown, Tells},
+		{"its own index it always compares", index("id-eu", 5, 5), false, 450 * time.Millisecond, secondary(), No, Asks},
+		{"of a cluster without an id nothing is known", index("id-eu", 5, 5), false, 450 * time.Millisecond, unrelated, No, Lacks},
+	} {
+		m := &Memory{}
+		m.Wrote(secret("a"), "us", c.index, start())
+		if c.versions {
+			m.Saw(secret("a"), 7, "us", start())
+		}
+		if got := after(m, "a", c.age, c.place, c.compares); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+		if got := after(m, "b", c.age, c.place, c.compares); got != Has {
+			t.Errorf("%s: what was not written: %d", c.name, got)
+		}
+	}
+}
+
+// TestASecondaryThatLostItsPrimary: its lag grows for ever, and what it has not got may be
+// lost. After a minute it is read from again.
+func TestASecondaryThatLostItsPrimary(t *testing.T) {
+	t.Parallel()
+	m := &Memory{}
+	m.Wrote(secret("a"), "us", "", start())
+	lost := secondary()
+	lost.Lag = time.Hour
+	if got := after(m, "a", 59*time.Second, lost, No); got != Lacks {
+		t.Errorf("after 59s: %d", got)
+	}
+	if got := after(m, "a", 61*time.Second, lost, No); got != Has {
+		t.Errorf("after 61s: %d", got)
+	}
+}
+
+// TestAnOldStateCoversNoNewWrite: a state that a secondary gave before says nothing of what
+// was written at the primary since.
+func TestAnOldStateCoversNoNewWrite(t *testing.T) {
+	t.Parallel()
+	m := &Memory{}
+	m.Wrote(secret("a"), "us", index("id-eu", 5, 5), start())
+	m.Wrote(secret("b"), "us", index("id-us", 9, 9), start().Add(time.Second))
+	if got := after(m, "b", 2*time.Second, secondary(), No); got != Lacks {
+		t.Errorf("%d", got)
+	}
+	m.Wrote(secret("c"), "us", index("id-eu", 6, 10), start().Add(1500*time.Millisecond))
+	if got := after(m, "b", 2*time.Second, secondary(), No); got != Asks {
+		t.Errorf("a state it gave since: %d", got)
+	}
+}
+
+func TestTheNewestStatesAreKept(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		given []string
+		want  []string
+	}{
+		{"the newer of two", []string{index("a", 1, 1), index("a", 2, 2)}, []string{index("a", 2, 2)}},
+		{"whatever came first", []string{index("a", 2, 2), index("a", 1, 1)}, []string{index("a", 2, 2)}},
+		{"both, if neither is ahead", []string{index("a", 2, 1), index("a", 1, 2)}, []string{index("a", 2, 1), index("a", 1, 2)}},
+		{"one that is ahead of both", []string{index("a", 2, 1), index("a", 1, 2), index("a", 2, 2)}, []string{index("a", 2, 2)}},
+		{"of each cluster", []string{index("a", 1, 1), index("b", 9, 9)}, []string{index("a", 1, 1), index("b", 9, 9)}},
+		{"nothing of a form that is not known", []string{"opaque", index("a", 1, 1), "djI6"}, []string{index("a", 1, 1)}},
+	} {
+		var states []state
+		for _, g := range c.given {
+			states = merge(states, g, start())
+		}
+		var got []string
+		for _, s := range states {
+			got = append(got, s.index)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+func TestWhichIndexesAreSent(t *testing.T) {
+	t.Parallel()
+	m := &Memory{}
+	m.Wrote(secret("a"), "us", index("id-us", 5, 5), start())
+	m.Wrote(secret("a"), "us", index("id-eu", 3, 5), start())
+	n, _ := m.Need(secret("a"), start())
+	for _, c := range []struct {
+		place    Place
+		compares Compares
+		want     []string
+	}{
+		{secondary(), Yes, []string{index("id-us", 5, 5), index("id-eu", 3, 5)}},
+		{secondary(), No, []string{index("id-eu", 3, 5)}},
+		{primary(), Yes, []string{index("id-us", 5, 5)}},
+		{Place{Home: "ap", ClusterID: "id-ap"}, No, nil},
+	} {
+		if got := n.Indexes(c.place, c.compares); !slices.Equal(got, c.want) {
+			t.Errorf("%s, compares %v: %v", c.place.Home, c.compares, got)
+		}
+	}
+}
+
+// TestTooManyWritesAreOne: what does not fit is not forgotten.
+func TestTooManyWritesAreOne(t *testing.T) {
+	t.Parallel()
+	m := &Memory{}
+	for i := range 10 * maxWrites {
+		m.Wrote(secret(fmt.Sprint(i)), "us", "", start())
+	}
+	for i := range 10 * maxWrites {
+		if got := after(m, fmt.Sprint(i), 0, secondary(), No); got != Lacks {
+			t.Fatalf("write %d is forgotten", i)
+		}
+	}
+	if len(m.writes) > maxWrites {
+		t.Errorf("%d writes are kept", len(m.writes))
+	}
+	if got := after(m, "0", time.Minute, secondary(), No); got != Has {
+		t.Errorf("after a minute: %d", got)
+	}
+}
+
+func TestVersionsDoNotGoBack(t *testing.T) {
+	t.Parallel()
+	m, key := &Memory{}, secret("a")
+	if m.Older(key, 1, "eu", start()) {
+		t.Error("nothing was seen before")
+	}
+	m.Saw(key, 3, "us", start())
+	for _, c := range []struct {
+		number uint64
+		home   string
+		age    time.Duration
+		want   bool
+	}{
+		{2, "eu", 0, true},
+		{0, "eu", 0, true}, // not there
+		{3, "eu", 0, false},
+		{4, "eu", 0, false},
+		{2, "us", 0, false}, // a cluster does not go back; the secret was made anew
+		{2, "eu", forget + time.Second, false},
+	} {
+		if got := m.Older(key, c.number, c.home, start().Add(c.age)); got != c.want {
+			t.Errorf("version %d of %s after %v: %v", c.number, c.home, c.age, got)
+		}
+	}
+	m.Saw(key, 1, "us", start())
+	if m.Older(key, 1, "eu", start()) {
+		t.Error("it was made anew, and that was seen")
+	}
+	m.Gone(key)
+	if m.Older(key, 0, "eu", start()) {
+		t.Error("it is gone, and that was seen")
+	}
+	for i := range 10 * maxVersions {
+		m.Saw(secret(fmt.Sprint(i)), 1, "us", start())
+	}
+	if n := m.versions.Len(); n > maxVersions {
+		t.Errorf("%d versions are kept", n)
+	}
+}
+
+func TestWhatASessionInherits(t *testing.T) {
+	t.Parallel()
+	parent, child := &Memory{}, &Memory{}
+	parent.Wrote(routing.Scope{Mount: "sys/", Everything: true}, "us", index("id-us", 5, 5), start())
+	child.Inherit(parent, start())
+	if got := after(child, "a", 0, secondary(), Yes); got != Later {
+		t.Errorf("%d", got)
+	}
+	old := &Memory{}
+	old.Inherit(parent, start().Add(forget))
+	if !old.Empty() {
+		t.Error("what is over is inherited")
+	}
+}
+
+func TestMemoriesAreApartAndBounded(t *testing.T) {
+	t.Parallel()
+	m, err := New(Config{Max: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Of(1, "") != nil {
+		t.Error("nothing was written")
+	}
+	m.For(1, "").Wrote(secret("a"), "us", "", start())
+	if m.Of(1, "") != m.For(1, "") || m.Of(1, "app") != nil || m.Of(2, "") != nil {
+		t.Error("sessions are mixed up")
+	}
+	m.For(2, "")
+	m.For(3, "")
+	if m.Of(1, "") != nil {
+		t.Error("more are kept than may be")
+	}
+}
+
+func TestTheMechanismIsFound(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		fixed    Mechanism
+		compares bool
+		want     Mechanism
+		known    Compares
+	}{
+		{Auto, true, Index, Yes}, {Auto, false, Keys, No}, {Index, false, Index, Yes}, {Keys, true, Keys, No},
+	} {
+		m, err := New(Config{Mechanism: c.fixed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Learn(c.compares)
+		if m.Mechanism() != c.want || m.Compares() != c.known {
+			t.Errorf("%s, seen %v: %s, %v", c.fixed, c.compares, m.Mechanism(), m.Compares())
+		}
+	}
+}
+
+func BenchmarkNeed(b *testing.B) {
+	m := &Memory{}
+	m.Saw(secret("a"), 1, "us", start())
+	for b.Loop() {
+		if _, ok := m.Need(secret("a"), start()); ok {
+			b.Fatal("nothing was written")
+		}
+	}
+}
