@@ -57,7 +57,7 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			a.close()
 		case v == lagging && !last && (a.demands || a.old):
 			x.passedOver(a, address)
-			x.from = "" // going on is no failover
+			x.from, x.reading.behind = "", true // going on is no failover
 			return true, nil
 		case v == lagging && a.old:
 			a.close()

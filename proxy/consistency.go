@@ -16,6 +16,7 @@ import (
 
 const (
 	headerIndex = "X-Vault-Index"
+	boundWait   = readWait - 500*time.Millisecond
 	longestName = 256 // of X-Vrproxy-Session; what begins the same shares a guarantee
 )
 
@@ -27,6 +28,7 @@ type reading struct {
 	need     consistency.Need
 	needs    bool // something the session wrote matters to the answer
 
+	behind      bool // a cluster answered, and had not got it
 	lagged      int  // repeats at clusters that were behind
 	sidestepped bool // another cluster than the nearest was taken
 }
@@ -81,11 +83,13 @@ func (x *exchange) freshest(plan routing.Plan) (routing.Plan, *failure) {
 	return plan, nil
 }
 
-// boundTo is for a token that is good nowhere else: there is nothing but to wait until
-// what it wrote must be there, unless the answer tells.
+// boundTo is for a token that is good nowhere else: there is nothing but to wait a while
+// until what it wrote must be there, unless the answer tells.
 func (x *exchange) boundTo(plan routing.Plan) (routing.Plan, *failure) {
 	likeliest := plan.Candidates[0].Cluster // there is one, or there were no plan
-	if x.reading.need.Verifiable() || x.standing(likeliest) != consistency.Lacks {
+	standing := x.standing(likeliest)
+	waited := time.Since(x.began) > boundWait
+	if standing < consistency.Later || x.reading.need.Verifiable() || waited && standing != consistency.Lacks {
 		return plan, nil
 	}
 	return plan, x.stale()
@@ -125,9 +129,9 @@ func (x *exchange) stale() *failure {
 }
 
 // demand asks a cluster for the state that the session needs, if it is not known to be
-// there.
-func (x *exchange) demand(h http.Header, a *answer) {
-	if !x.reading.needs || x.standing(a.cluster) == consistency.Has && !standby(a.cluster, a.address) {
+// there; not the last one for what an answer may be without.
+func (x *exchange) demand(h http.Header, a *answer, last bool) {
+	if !x.reading.needs || last && !x.reading.need.Must() || x.standing(a.cluster) == consistency.Has && !standby(a.cluster, a.address) {
 		return
 	}
 	indexes := x.reading.need.Indexes(x.place(a.cluster), x.reading.memories.Compares())
@@ -223,7 +227,7 @@ func (x *exchange) remember(a *answer) {
 	case x.changes() && status < 300:
 		x.wrote(a.cluster, a.resp.Header.Get(headerIndex))
 		if number, ok := versionIn(a.raw); ok && x.decision.Versioned() {
-			x.remembered().Saw(x.reading.scope, number, x.writtenAt(a.cluster), time.Now())
+			x.saw(number, x.writtenAt(a.cluster))
 		}
 	case x.versioned() && (status == http.StatusOK || status == http.StatusNotFound):
 		x.sawVersion(a)
@@ -243,14 +247,17 @@ func (x *exchange) countReading(a *answer) {
 
 func (x *exchange) sawVersion(a *answer) {
 	number, ok := versionIn(a.raw)
-	m := x.reading.memory
-	switch {
+	switch m := x.reading.memory; {
 	case ok:
-		if m = x.remembered(); m != nil {
-			m.Saw(x.reading.scope, number, a.cluster.Home(), time.Now())
-		}
+		x.saw(number, a.cluster.Home())
 	case m != nil && a.resp.StatusCode == http.StatusNotFound:
 		m.Gone(x.reading.scope)
+	}
+}
+
+func (x *exchange) saw(number uint64, home string) {
+	if m := x.remembered(); m != nil {
+		m.Saw(x.reading.scope, number, home, time.Now())
 	}
 }
 

@@ -145,7 +145,7 @@ func (x *exchange) letGo() {
 			kept.close()
 		}
 	}
-	x.held, x.denied, x.strange = nil, nil, nil
+	x.held, x.denied, x.strange, x.reading.behind = nil, nil, nil, false
 }
 
 // passedOver notes why a candidate was left, and tells health about nodes that
@@ -178,6 +178,8 @@ func (x *exchange) lost(a *answer) *failure {
 // exhausted is the end of a plan in which no candidate could be used.
 func (x *exchange) exhausted(plan routing.Plan) *failure {
 	switch {
+	case x.reading.behind:
+		return x.stale()
 	case errors.Is(x.lastErr, tokencache.ErrSessionLost):
 		return &failure{code: sessionLost, text: tokencache.ErrSessionLost.Error()}
 	case x.limits.Pin != "" || plan.Cluster != "":

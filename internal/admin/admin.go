@@ -64,8 +64,10 @@ type Config struct {
 	Pprof bool // offer /debug/pprof/
 
 	// Topology gives the newest picture; nil while there is none. It must not block.
-	Topology   func() *health.Topology
-	Preference func() health.Preference // for the order that /status shows; nil: none
+	Topology func() *health.Topology
+	// Consistency is what /status says of reading one's own writes; nil: nothing.
+	Consistency func() ConsistencyStatus
+	Preference  func() health.Preference // for the order that /status shows; nil: none
 
 	// Started and Ready give the reason why not yet, or nil. They must not block.
 	Started, Ready func() error

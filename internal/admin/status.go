@@ -20,6 +20,17 @@ type Status struct {
 	Claimants  []string        `json:"claimants,omitempty"` // during a split brain
 	Clusters   []ClusterStatus `json:"clusters"`            // in the order of the configuration
 	Sessions   int             `json:"sessions"`
+	// Consistency is how clients come to read their own writes.
+	Consistency ConsistencyStatus `json:"consistency"`
+}
+
+// ConsistencyStatus is the guarantee that is given, and by what.
+type ConsistencyStatus struct {
+	Level     string `json:"level"`     // session or none, as configured
+	Mechanism string `json:"mechanism"` // index, keys or none: what is in use now
+	// Compares says whether clusters were seen to compare each other's X-Vault-Index: yes,
+	// no or unknown.
+	Compares string `json:"compares"`
 }
 
 // ClusterStatus is one cluster in Status. Times are in milliseconds, null while
@@ -65,6 +76,9 @@ func (s *Server) status() Status {
 		Region: t.Region, Version: s.cfg.Version, Generation: t.Generation,
 		Primary: t.Primary, SplitBrain: t.SplitBrain, Claimants: t.Claimants,
 		Clusters: make([]ClusterStatus, len(t.Clusters)), Sessions: s.cfg.Counts.Sessions(),
+	}
+	if s.cfg.Consistency != nil {
+		st.Consistency = s.cfg.Consistency()
 	}
 	nearest := t.Nearest(s.cfg.Preference())
 	for i := range t.Clusters {

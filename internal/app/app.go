@@ -158,7 +158,7 @@ func (a *App) buildAdmin() error {
 	cfg := a.opts.Config
 	ac := admin.Config{
 		Addr: cfg.Admin.Address, Quit: cfg.Admin.Quit, Pprof: cfg.Admin.PProf,
-		Topology: a.cores.topology, Preference: a.cores.preference,
+		Topology: a.cores.topology, Preference: a.cores.preference, Consistency: a.consistency,
 		Started: a.started, Ready: a.Ready, Counts: counts{a.shared.tokens, &a.cores}, Drainer: drainer{&a.cores},
 		Lab: a.opts.Lab, Events: a.events, Registry: a.registry, Explain: a.explain, OnQuit: a.opts.OnQuit,
 		Version: version, Logger: a.opts.Logger,

@@ -192,3 +192,106 @@ func TestNoPairIsStale(t *testing.T) {
 		}
 	})
 }
+
+// TestASessionDoesNotGoBackInTime: what it read at a fresher cluster it does not read older
+// at another; who has not read it does.
+func TestASessionDoesNotGoBackInTime(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, lab.Config{}, patient)
+	w.boss()
+	version := func(token string) (reply, any) {
+		r := w.do("GET", "secret/data/hello", "", "X-Vault-Token", token)
+		metadata, _ := r.data["metadata"].(map[string]any)
+		return r, metadata["version"]
+	}
+	reader := w.login()
+	stranger := w.login()
+	for _, token := range []string{reader, stranger} { // a cut off cluster logs nobody in
+		w.want(w.do("GET", "secret/data/demo", "", "X-Vault-Token", token, "X-Vrproxy-Cluster", "us-west"), 404, "us-west")
+	}
+	w.lab.Cluster("us-west").Partition()
+	w.want(w.do("POST", "secret/data/hello", `{"data":{"v":"new"}}`, "X-Vault-Token", lab.RootToken, "X-Vrproxy-Cluster", "us-east"), 200, "")
+	eventually(t, "the new version is near", func() bool { _, v := version(reader); return v == 2.0 })
+	w.lab.Cluster("eu-west").Kill()
+	if r, v := version(reader); r.status != 200 || v != 2.0 {
+		t.Errorf("after the loss of its cluster: %d, version %v from %s", r.status, v, r.cluster())
+	}
+	w.lab.Cluster("us-east").Kill()
+	if r, v := version(stranger); r.status != 200 || v != 1.0 || r.cluster() != "us-west" {
+		t.Errorf("who never read it gets %d, version %v from %s", r.status, v, r.cluster())
+	}
+	if r, v := version(reader); r.status != 412 || r.code() != "stale" {
+		t.Errorf("who has read the new one gets %d %s, version %v from %s", r.status, r.code(), v, r.cluster())
+	}
+}
+
+// TestApplicationsBehindOneIdentity have a guarantee each, if they give their names.
+func TestApplicationsBehindOneIdentity(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, lab.Config{Lag: lag, NoIndex: true}, patient+"identity: {method: userpass, options: {username: boss, password: boss}}\n")
+	w.boss()
+	w.settled()
+	w.token = ""
+	eventually(t, "the identity reads near", func() bool {
+		return w.do("GET", "secret/data/hello", "", "X-Vrproxy-Session", "two").cluster() == "eu-west"
+	})
+	w.want(w.do("POST", "secret/data/apart", `{"data":{"v":"1"}}`, "X-Vrproxy-Session", "one"), 200, "us-east")
+	w.want(w.do("GET", "secret/data/apart", "", "X-Vrproxy-Session", "one"), 200, "us-east")
+	w.want(w.do("GET", "secret/data/apart", "", "X-Vrproxy-Session", "two"), 404, "eu-west")
+	w.want(w.do("GET", "secret/data/apart", ""), 404, "eu-west")
+}
+
+// TestAClientThatAsksForItselfIsLeftAlone: by Vault's own headers.
+func TestAClientThatAsksForItselfIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, lab.Config{Lag: lag, OwnIndex: true}, patient)
+	w.boss()
+	w.settled()
+	written := w.do("POST", "secret/data/alone", `{"data":{"v":"1"}}`)
+	w.want(written, 200, "us-east")
+	w.want(w.do("GET", "secret/data/alone", "", "X-Vault-Index", written.header.Get("X-Vault-Index")), 404, "eu-west")
+	w.want(w.do("GET", "secret/data/alone", "", "X-Vault-Inconsistent", "fail"), 404, "eu-west")
+	w.want(w.do("GET", "secret/data/alone", ""), 200, "us-east")
+}
+
+// TestTheMechanismInUseIsShown: it is found out by the reads of clients.
+func TestTheMechanismInUseIsShown(t *testing.T) {
+	t.Parallel()
+	for want, cfg := range map[string]lab.Config{"index": {Lag: lag}, "keys": {Lag: lag, OwnIndex: true}} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOn(t, cfg, patient)
+			w.boss()
+			w.settled()
+			eventually(t, "it is known", func() bool {
+				w.want(w.do("POST", "secret/data/which", `{"data":{"v":"1"}}`), 200, "")
+				w.want(w.do("GET", "secret/data/which", ""), 200, "")
+				s := w.consistency()
+				return s["compares"] != "unknown" && s["mechanism"] == want
+			})
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, "routing: {consistency: none}")
+		if s := w.consistency(); s["level"] != "none" || s["mechanism"] != "none" {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
+// consistency is what /status says of it.
+func (w *world) consistency() map[string]any {
+	w.tb.Helper()
+	resp, err := w.http.Get("http://" + w.app.AdminAddress() + "/status") //nolint:noctx // loopback
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	r, err := decoded(resp)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	s, _ := r.whole["consistency"].(map[string]any)
+	return s
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vrproxy/vrproxy/configs"
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/admin"
 	"github.com/vrproxy/vrproxy/internal/consistency"
 	"github.com/vrproxy/vrproxy/internal/upstream"
 	"github.com/vrproxy/vrproxy/proxy"
@@ -215,4 +216,13 @@ func options(o configs.Options) map[string]string {
 		}
 	}
 	return all
+}
+
+// consistency is what /status says of the guarantee now.
+func (a *App) consistency() admin.ConsistencyStatus {
+	if a.cores.p.Load().cfg.Routing.Consistency == configs.ConsistencyNone {
+		return admin.ConsistencyStatus{Level: string(configs.ConsistencyNone), Mechanism: "none", Compares: consistency.Unknown.String()}
+	}
+	m := a.shared.memory
+	return admin.ConsistencyStatus{Level: string(configs.ConsistencySession), Mechanism: string(m.Mechanism()), Compares: m.Compares().String()}
 }

@@ -68,7 +68,7 @@ func New(cfg Config) (*Memories, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the memory of sessions: %w", err)
 	}
-	m := &Memories{cfg: cfg, of: of}
+	m := &Memories{cfg: cfg, of: of, shared: Memory{lenient: true}}
 	switch cfg.Mechanism {
 	case Index:
 		m.compares.Store(int32(Yes))

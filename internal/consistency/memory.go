@@ -32,6 +32,7 @@ const (
 
 // Memory is what is remembered for one session. It is safe for concurrent use.
 type Memory struct {
+	lenient  bool // of all sessions
 	mu       sync.Mutex
 	writes   []write
 	states   []state
@@ -44,6 +45,10 @@ type write struct {
 	home    string
 	at      time.Time
 	indexed bool // its answer carried an index
+	// must is true for what a read may not be without. A policy, a mount, what another
+	// session wrote: without these an answer may be a refusal, but it is no old secret, so
+	// when nobody has them, anybody is asked.
+	must bool
 }
 
 type version struct {
@@ -63,7 +68,7 @@ func (m *Memory) Wrote(s routing.Scope, home, index string, now time.Time) {
 	if index != "" {
 		m.states = merge(m.states, index, now)
 	}
-	w := write{scope: s, home: home, at: now, indexed: index != ""}
+	w := write{scope: s, home: home, at: now, indexed: index != "", must: !s.Everything && !m.lenient}
 	for i := range m.writes {
 		if m.writes[i].scope == s {
 			m.writes[i] = w
@@ -92,7 +97,7 @@ func (m *Memory) summariseLocked() {
 	all := m.writes[len(m.writes)-1]
 	all.scope = routing.Scope{Mount: all.scope.Mount, Everything: true}
 	for _, w := range m.writes {
-		all.indexed = all.indexed && w.indexed
+		all.indexed, all.must = all.indexed && w.indexed, all.must || w.must
 		if w.at.After(all.at) {
 			all.at, all.home = w.at, w.home
 		}
@@ -108,7 +113,10 @@ func (m *Memory) Inherit(from *Memory, now time.Time) {
 	from.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.writes = append(m.writes, writes...)
+	for _, w := range writes {
+		w.must = false
+		m.writes = append(m.writes, w)
+	}
 	if len(m.writes) > maxWrites {
 		m.summariseLocked()
 	}
@@ -160,6 +168,7 @@ func (m *Memory) Older(s routing.Scope, number uint64, home string, now time.Tim
 type Need struct {
 	writes   []write
 	states   []state
+	must     bool // old is worse than nothing
 	versions bool // the version of the answer tells whether they are in it
 }
 
@@ -169,7 +178,7 @@ func (m *Memory) Need(read routing.Scope, now time.Time) (n Need, ok bool) {
 	defer m.mu.Unlock()
 	for _, w := range m.writes {
 		if now.Sub(w.at) < forget && w.scope.Meets(read) {
-			n.writes = append(n.writes, w)
+			n.writes, n.must = append(n.writes, w), n.must || w.must
 		}
 	}
 	if len(n.writes) == 0 {

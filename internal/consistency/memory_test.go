@@ -217,6 +217,34 @@ func TestVersionsDoNotGoBack(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoSecretIsNoReasonToRefuse: a policy that is not there yet, or what others
+// wrote.
+func TestWhatIsNoSecretIsNoReasonToRefuse(t *testing.T) {
+	t.Parallel()
+	all, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := &Memory{}
+	own.Wrote(routing.Scope{Mount: "sys/", Everything: true}, "us", "", start())
+	all.Shared().Wrote(secret("a"), "us", "", start())
+	child := &Memory{}
+	parent := &Memory{}
+	parent.Wrote(secret("a"), "us", "", start())
+	child.Inherit(parent, start())
+	for name, m := range map[string]*Memory{"a policy": own, "of all sessions": all.Shared(), "inherited": child} {
+		if n, ok := m.Need(secret("a"), start()); !ok || n.Must() {
+			t.Errorf("%s: needed %v, must %v", name, ok, n.Must())
+		}
+		if got := after(m, "a", 0, secondary(), No); got != Later {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+	if n, _ := parent.Need(secret("a"), start()); !n.Must() {
+		t.Error("what it wrote itself")
+	}
+}
+
 func TestWhatASessionInherits(t *testing.T) {
 	t.Parallel()
 	parent, child := &Memory{}, &Memory{}

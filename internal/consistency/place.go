@@ -21,8 +21,8 @@ const (
 	Has   Standing = iota // what is needed is there
 	Asks                  // Vault will tell by the index, and is likely to say yes
 	Tells                 // the answer will tell by its version
-	Later                 // Vault will tell by the index, and is likely to say no
-	Lacks                 // nobody will tell, and it is likely not to be there
+	Later                 // it is likely not to be there: Vault will tell by the index, or it is no harm
+	Lacks                 // it is likely not to be there, and nobody will tell
 )
 
 // At tells how a place stands. compares says whether clusters compare each other's
@@ -61,8 +61,14 @@ func (n Need) unsure(w write, p Place, compares Compares, now time.Time) Standin
 	case w.indexed && n.versions && compares == Unknown:
 		return Tells
 	}
+	if !w.must {
+		return Later
+	}
 	return Lacks
 }
+
+// Must reports whether old is worse than nothing.
+func (n Need) Must() bool { return n.must }
 
 // Verifiable reports whether the answer tells by a version if it is fresh enough.
 func (n Need) Verifiable() bool { return n.versions }
