@@ -16,12 +16,13 @@ import (
 
 // codes are the contract's codes of the proxy's own errors.
 func codes() []string {
-	return []string{"no-healthy-cluster", "no-primary", "split-brain", "owner-unavailable", "outcome-unknown", "deadline", "session-lost"}
+	return []string{"no-healthy-cluster", "no-primary", "split-brain", "owner-unavailable", "outcome-unknown", "deadline", "session-lost", "stale"}
 }
 
 // findings is what a run showed.
 type findings struct {
 	requests, reads, failedReads, writes, unknown, refused int
+	ownReads, ownNear, stale                               int                        // of what the session wrote; by the nearest cluster; refused because nobody had it
 	slowest                                                time.Duration              // read
 	lost                                                   map[string]bool            // leases that Vault may have lost with a change of the primary, or ended by its clock
 	slowestBy, movedBy                                     map[string][]time.Duration // by fault: the slowest read, and after how long reads were answered elsewhere
@@ -49,6 +50,7 @@ func (w *world) check(ctx context.Context, h *history, x *trouble) *findings {
 	f.linearizable(h.events, x)
 	w.once(ctx, h.events, x, f)
 	w.revoked(ctx, h.events, x, f)
+	f.sessions(h.events, x)
 	f.faults(h.events, x)
 	return f
 }
@@ -63,7 +65,7 @@ func (f *findings) count(e event) {
 			f.failedReads++
 			f.wrong("a read failed: %v", e)
 		}
-	case "once", "strong write":
+	case "once", "strong write", "own write":
 		f.writes++
 		switch {
 		case e.status == 0 || e.code == "outcome-unknown":
@@ -85,11 +87,12 @@ func (f *findings) honest(e event, x *trouble) {
 		f.wrong("%v", e)
 	case e.status == 0:
 		f.wrong("the proxy gave no answer: %v", e)
-	case e.status < 400, e.status == http.StatusNotFound && strings.HasPrefix(e.op, "strong"):
+	case e.status < 400, e.status == http.StatusNotFound && (strings.HasPrefix(e.op, "strong") || e.op == "own read"):
 	case e.code == "" && e.status >= 500 && !x.justified(e.began, e.ended):
 		f.wrong("Vault's error in quiet times: %v", e)
 	case e.code == "" && e.status >= 500: // passed on, while something was wrong
 	case e.op == "renew" && f.lost[e.value]:
+	case e.op == "own read" && e.status == http.StatusPreconditionFailed && x.justified(e.began, e.ended): // Vault's own word
 	case e.code == "":
 		f.wrong("the wrong cluster was asked: %v", e)
 	case !slices.Contains(codes(), e.code):

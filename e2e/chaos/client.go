@@ -61,8 +61,12 @@ func (c *client) work(ctx context.Context) {
 		switch n := c.random.IntN(100); {
 		case c.token == "":
 			c.login(ctx)
-		case n < 40:
+		case n < 30:
 			c.do(ctx, "read", "GET", "secret/data/hello", "")
+		case n < 34:
+			c.ownWrite(ctx)
+		case n < 40:
+			c.ownRead(ctx)
 		case n < 55:
 			c.strongRead(ctx)
 		case n < 65:
@@ -161,6 +165,26 @@ func (c *client) strongWrite(ctx context.Context) {
 
 func (c *client) strongKey() string {
 	return fmt.Sprintf("secret/data/strong/%d-%d", c.run, c.random.IntN(strongKeys))
+}
+
+// ownWrite writes what nobody else does, with a number that grows.
+func (c *client) ownWrite(ctx context.Context) {
+	c.writes++
+	value := fmt.Sprint(c.writes)
+	e, _ := c.send(ctx, "own write", "POST", c.ownKey(), fmt.Sprintf(`{"data":{"v":%q}}`, value))
+	e.value = value
+	c.h.add(e)
+}
+
+// ownRead reads it, through whatever cluster is near.
+func (c *client) ownRead(ctx context.Context) {
+	e, a := c.send(ctx, "own read", "GET", c.ownKey(), "")
+	e.value, _ = a.Data.Data["v"].(string)
+	c.h.add(e)
+}
+
+func (c *client) ownKey() string {
+	return fmt.Sprintf("secret/data/own/%d-%d-%d", c.run, c.number, c.random.IntN(2))
 }
 
 // onceWrite writes what nobody else does, so that at the end it can be seen how often

@@ -52,6 +52,9 @@ func (t *tally) add(f *findings) {
 	t.writes += f.writes
 	t.unknown += f.unknown
 	t.refused += f.refused
+	t.ownReads += f.ownReads
+	t.ownNear += f.ownNear
+	t.stale += f.stale
 	t.slowest = max(t.slowest, f.slowest)
 	if t.slowestBy == nil {
 		t.slowestBy, t.movedBy = make(map[string][]time.Duration), make(map[string][]time.Duration)
@@ -68,6 +71,7 @@ func (t *tally) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d requests: %d reads, %d failed, slowest %v; %d writes, %d of unknown outcome, %d refused\n",
 		t.requests, t.reads, t.failedReads, brief(t.slowest), t.writes, t.unknown, t.refused)
+	fmt.Fprintf(&b, "%d reads of own writes, 0 may be old: %d at the nearest cluster, %d refused because nobody had them\n", t.ownReads, t.ownNear, t.stale)
 	fmt.Fprintf(&b, "%-24s %6s %12s %22s\n", "fault", "times", "slowest read", "reads moved after")
 	for _, kind := range slices.Sorted(maps.Keys(t.slowestBy)) {
 		moved := "never"
