@@ -218,10 +218,21 @@ type DNS struct {
 	Zone string `yaml:"zone"`
 	// TTL is how long answers may be cached, at most 1h. Default: 5s.
 	TTL time.Duration `yaml:"ttl"`
+	// NegativeTTL is how long it may be cached that a name or type does not exist, at
+	// most 1h. Default: 5s.
+	NegativeTTL time.Duration `yaml:"negative_ttl"`
 	// Forward are the resolvers for other names, each host:port or the absolute
 	// path of a resolv.conf; with none such names are refused. Default:
 	// /etc/resolv.conf.
 	Forward []string `yaml:"forward"`
+	// CacheSize is how many forwarded answers are kept. 0 keeps none. Default: 4096.
+	CacheSize int `yaml:"cache_size"`
+	// ServeStale is for how long forwarded answers that have expired are given while
+	// no resolver answers, at most 24h. 0s: never. Default: 1h.
+	ServeStale time.Duration `yaml:"serve_stale"`
+	// RateLimit is how many questions a second one source may ask, other than this
+	// machine itself. 0 is no limit. Default: 1000.
+	RateLimit int `yaml:"rate_limit"`
 	// Allow are the networks that may ask. Default: 127.0.0.0/8 and ::1/128.
 	Allow []netip.Prefix `yaml:"allow"`
 }

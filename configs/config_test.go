@@ -48,7 +48,8 @@ func TestDefaults(t *testing.T) {
 	})
 	equal(t, "health", c.Health, configs.Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2})
 	equal(t, "dns", *c.DNS, configs.DNS{
-		Address: "127.0.0.1:5353", Zone: "vault.internal.", TTL: 5 * time.Second, Forward: []string{"/etc/resolv.conf"},
+		Address: "127.0.0.1:5353", Zone: "vault.internal.", TTL: 5 * time.Second, NegativeTTL: 5 * time.Second,
+		Forward: []string{"/etc/resolv.conf"}, CacheSize: 4096, ServeStale: time.Hour, RateLimit: 1000,
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	})
 	equal(t, "identity", *c.Identity, configs.Identity{

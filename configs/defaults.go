@@ -35,6 +35,12 @@ func (d *DNS) setDefaults() {
 		Zone:    DefaultDNSZone,
 		TTL:     5 * time.Second,
 		Forward: []string{"/etc/resolv.conf"},
+
+		NegativeTTL: 5 * time.Second,
+		CacheSize:   4096,
+		ServeStale:  time.Hour,
+		RateLimit:   1000,
+
 		Allow:   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	}
 }

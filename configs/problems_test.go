@@ -68,6 +68,10 @@ func TestProblemsBesideASmallestFile(t *testing.T) {
 		{"health numbers", "health:\n  interval: 0s\n  fall: 0\n  rise: -1\n", []string{`v.yaml:7: health.interval: 0s is too short`, `v.yaml:8: health.fall: 0 is too small; give 1 or more`, `v.yaml:9: health.rise: -1 is too small`}},
 		{"sessions", "sessions: { max: 0, idle: -1h }\n", []string{`v.yaml:6: sessions.idle: -1h0m0s is too short`, `v.yaml:6: sessions.max: 0 is too small`}},
 		{"negative durations", "shutdown: { drain_delay: -1s }\nrouting: { primary_wait: -1s }\n", []string{`v.yaml:6: shutdown.drain_delay: -1s is negative; give 0s or more`, `v.yaml:7: routing.primary_wait: -1s is negative`}},
+		{"dns numbers", "dns:\n  negative_ttl: -1s\n  serve_stale: 25h\n  cache_size: 2000000\n  rate_limit: -1\n", []string{
+			`v.yaml:7: dns.negative_ttl: -1s is out of range; give 0s to 1h`, `v.yaml:8: dns.serve_stale: 25h0m0s is out of range; give 0s to 24h`,
+			`v.yaml:9: dns.cache_size: 2000000 is out of range; give 0 to 1000000`, `v.yaml:10: dns.rate_limit: -1 is negative; give 0 for no limit`,
+		}},
 		{"dns", "dns:\n  address: here\n  zone: \"a..b\"\n  ttl: 2h\n  forward: [resolv.conf, 10.0.0.2]\n  allow: [10.0.0.1, all]\n", []string{
 			`v.yaml:7: dns.address: "here" is not an address`, `v.yaml:8: dns.zone: "a..b." is not a domain name`, `v.yaml:9: dns.ttl: 2h0m0s is out of range; give 0s to 1h`,
 			`v.yaml:10: dns.forward[0]: "resolv.conf" is not a resolver; write host:port like 10.0.0.2:53, or the absolute path`, `v.yaml:10: dns.forward[1]: "10.0.0.2" is not a resolver`,

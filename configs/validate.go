@@ -84,6 +84,15 @@ func (v validator) notNegative(key string, d time.Duration) {
 	}
 }
 
+func (v validator) between(key string, d, most time.Duration, word string) {
+	if d < 0 || d > most {
+		v.add(key, "%s is out of range; give 0s to %s", d, word)
+	}
+}
+
+// maxCacheSize is about 4 GB of the largest answers.
+const maxCacheSize = 1_000_000
+
 // dns judges the DNS server's block.
 func (v validator) dns() {
 	d := v.c.DNS
@@ -94,8 +103,14 @@ func (v validator) dns() {
 	if !isZone(d.Zone) {
 		v.add("dns.zone", "%q is not a domain name; write it like %s", shorten(d.Zone), DefaultDNSZone)
 	}
-	if d.TTL < 0 || d.TTL > time.Hour {
-		v.add("dns.ttl", "%s is out of range; give 0s to 1h", d.TTL)
+	v.between("dns.ttl", d.TTL, time.Hour, "1h")
+	v.between("dns.negative_ttl", d.NegativeTTL, time.Hour, "1h")
+	v.between("dns.serve_stale", d.ServeStale, 24*time.Hour, "24h")
+	if d.CacheSize < 0 || d.CacheSize > maxCacheSize {
+		v.add("dns.cache_size", "%d is out of range; give 0 to %d", d.CacheSize, maxCacheSize)
+	}
+	if d.RateLimit < 0 {
+		v.add("dns.rate_limit", "%d is negative; give 0 for no limit, or how many questions a second", d.RateLimit)
 	}
 	for i, resolver := range d.Forward {
 		v.resolver(fmt.Sprintf("dns.forward[%d]", i), resolver)

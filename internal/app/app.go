@@ -18,7 +18,6 @@ import (
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/internal/admin"
 	"github.com/vrproxy/vrproxy/internal/consistency"
-	"github.com/vrproxy/vrproxy/internal/dnsserver"
 	"github.com/vrproxy/vrproxy/internal/mounts"
 	"github.com/vrproxy/vrproxy/proxy"
 	"github.com/vrproxy/vrproxy/tokencache"
@@ -41,7 +40,7 @@ type App struct {
 	cores     current
 	listeners []*listener
 	admin     *admin.Server
-	dns       *dnsserver.Server
+	dns       *nameserver // nil: none
 	events    *admin.Events
 	registry  *prometheus.Registry
 	reloads   *prometheus.CounterVec
@@ -90,9 +89,10 @@ func (a *App) build(ctx context.Context) error {
 		a.listeners = append(a.listeners, bound)
 		a.stack.push("listener "+l.Address, func(context.Context) error { return closed(bound.net) })
 	}
-	if err := a.buildDNS(); err != nil {
+	if a.dns, err = a.newNameserver(a.opts.Config.DNS); err != nil {
 		return err
 	}
+	a.stack.push("dns", func(ctx context.Context) error { return a.dns.stop(ctx) })
 	return a.buildAdmin()
 }
 
@@ -134,23 +134,6 @@ func (a *App) buildShared() error {
 		logger: logger, metrics: proxy.NewMetrics(a.registry), tokens: tokens, mounts: mounts.New(&a.cores, logger),
 		budget: budget, memory: memory, failover: a.failedOver,
 	}
-	return nil
-}
-
-func (a *App) buildDNS() error {
-	d := a.opts.Config.DNS
-	if d == nil {
-		return nil
-	}
-	server, err := dnsserver.New(dnsserver.Config{
-		Addr: d.Address, Zone: d.Zone, TTL: d.TTL, Forward: d.Forward, Allow: d.Allow,
-		Topology: a.cores.topology, Preference: a.cores.preference, Logger: a.opts.Logger, Registry: a.registry,
-	})
-	if err != nil {
-		return err
-	}
-	a.dns = server
-	a.stack.push("dns", func(context.Context) error { return server.Close() })
 	return nil
 }
 
@@ -199,14 +182,14 @@ func (a *App) Start(ctx context.Context) error {
 	a.runner.run(a.shared.mounts.Run)
 	a.runner.run(a.publishChanges)
 	if a.dns != nil {
-		a.runner.run(a.dns.Run)
+		a.dns.start()
 	}
 	for _, l := range a.listeners {
 		a.runner.run(l.serve)
 	}
 	a.state.Store(ready)
 	a.opts.Logger.Info("ready", zap.String("region", a.opts.Config.Region), zap.Strings("listeners", a.Addresses()),
-		zap.String("admin", a.admin.Addr().String()), zap.String("version", version))
+		zap.String("admin", a.admin.Addr().String()), zap.String("dns", a.DNSAddress()), zap.String("version", version))
 	return nil
 }
 
@@ -236,7 +219,7 @@ func (a *App) DNSAddress() string {
 	if a.dns == nil {
 		return ""
 	}
-	return a.dns.Addr().String()
+	return a.dns.server.Addr().String()
 }
 
 // Topology is the current picture of the clusters.

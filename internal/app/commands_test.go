@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/miekg/dns"
 
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/internal/lab"
@@ -231,7 +234,7 @@ func TestReload(t *testing.T) {
 			}
 		}
 	}()
-	next := w.config("routing: {never: [eu-west]}\ndns: {address: \"127.0.0.1:0\"}")
+	next := w.config("routing: {never: [eu-west]}\nsessions: {max: 17}")
 	if err := w.app.Reload(context.Background(), next); err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +243,50 @@ func TestReload(t *testing.T) {
 	<-done
 	w.state("us-west", health.StateDrained)
 	if !strings.Contains(w.logs.String(), "next restart") {
-		t.Error("nothing said about dns")
+		t.Error("nothing said about sessions")
+	}
+}
+
+// The DNS server comes, changes, moves and goes with the configuration.
+func TestReloadDNS(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	reload := func(extra string) error { return w.app.Reload(context.Background(), w.config(extra)) }
+	text := func(name string) string {
+		m, _, err := new(dns.Client).Exchange(new(dns.Msg).SetQuestion(name, dns.TypeTXT), w.app.DNSAddress())
+		if err != nil || len(m.Answer) != 1 {
+			t.Fatalf("%s: %v %v", name, m, err)
+		}
+		return m.Answer[0].(*dns.TXT).Txt[0]
+	}
+	const block = "dns: {address: \"127.0.0.1:0\", forward: [], zone: %s}"
+	if err := reload(fmt.Sprintf(block, "vault.internal.")); err != nil {
+		t.Fatal(err)
+	}
+	before := w.app.DNSAddress()
+	if got := text("vault.internal."); !strings.HasPrefix(got, "cluster=eu-west ") {
+		t.Errorf("started: %s", got)
+	}
+	if err := reload(fmt.Sprintf(block, "vault.corp.") + "\nrouting: {never: [eu-west]}"); err != nil {
+		t.Fatal(err)
+	}
+	if got := text("vault.corp."); !strings.HasPrefix(got, "cluster=us-east ") || w.app.DNSAddress() != before {
+		t.Errorf("changed: %s at %s, before %s", got, w.app.DNSAddress(), before)
+	}
+	if err := reload("dns: {address: \"127.0.0.1:0\", forward: [/nonexistent/resolv.conf]}"); err == nil {
+		t.Error("a resolv.conf that does not exist was accepted")
+	}
+	if got := text("vault.corp."); !strings.HasPrefix(got, "cluster=us-east ") {
+		t.Errorf("kept: %s", got)
+	}
+	if err := reload("dns: {address: \"127.0.0.2:0\", forward: []}"); err != nil {
+		t.Fatal(err)
+	}
+	if got := text("vault.internal."); !strings.HasPrefix(got, "cluster=eu-west ") || !strings.HasPrefix(w.app.DNSAddress(), "127.0.0.2:") {
+		t.Errorf("moved: %s at %s", got, w.app.DNSAddress())
+	}
+	if err := reload(""); err != nil || w.app.DNSAddress() != "" {
+		t.Errorf("gone: %v, still at %q", err, w.app.DNSAddress())
 	}
 }
 

@@ -173,6 +173,16 @@ func (c *current) topology() *health.Topology { return c.p.Load().checker.Topolo
 
 func (c *current) preference() health.Preference { return preference(c.p.Load().cfg) }
 
+// order is the order in which plans of class nearest use the clusters.
+func (c *current) order(t *health.Topology) []*health.Cluster {
+	candidates := c.p.Load().planner.Nearest(t)
+	out := make([]*health.Cluster, len(candidates))
+	for i, near := range candidates {
+		out[i] = near.Cluster
+	}
+	return out
+}
+
 // Client gives a control client for the cluster that serves a home now. It makes
 // current a tokencache.Vault and a mounts.Vault.
 func (c *current) Client(home string) (*api.Client, error) {

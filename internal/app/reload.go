@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"reflect"
 
 	"go.uber.org/zap"
@@ -10,10 +11,15 @@ import (
 )
 
 // Reload puts a new configuration to use without dropping a connection: clusters,
-// routing, health and log level change at once; everything else keeps its old value
+// routing, health, dns and log level change at once; everything else keeps its old value
 // until a restart, and a log line says so. An error leaves the old one in use.
 func (a *App) Reload(ctx context.Context, cfg *configs.Config) error {
 	next, err := newCore(cfg, a.shared)
+	if err != nil {
+		a.reloads.WithLabelValues("error").Inc()
+		return err
+	}
+	oldDNS, err := a.reloadDNS(cfg.DNS)
 	if err != nil {
 		a.reloads.WithLabelValues("error").Inc()
 		return err
@@ -25,7 +31,7 @@ func (a *App) Reload(ctx context.Context, cfg *configs.Config) error {
 	case a.swapped <- struct{}{}:
 	default:
 	}
-	if err := old.stop(ctx); err != nil {
+	if err := errors.Join(old.stop(ctx), oldDNS.stop(ctx)); err != nil {
 		a.opts.Logger.Warn("stopping the old configuration", zap.Error(err))
 	}
 	setLevel(a.opts.Level, cfg.Log.Level)
@@ -46,7 +52,6 @@ func needRestart(old, now *configs.Config) []string {
 		{"listeners", old.Listeners, now.Listeners},
 		{"identity", old.Identity, now.Identity},
 		{"sessions", old.Sessions, now.Sessions},
-		{"dns", old.DNS, now.DNS},
 		{"admin", old.Admin, now.Admin},
 		{"shutdown", old.Shutdown, now.Shutdown},
 		{"log.format", old.Log.Format, now.Log.Format},

@@ -2,56 +2,97 @@ package dnsserver
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/miekg/dns"
 )
 
-// The cache of forwarded answers takes at most cacheEntries × cacheEntrySize bytes
-// of wire format.
+// The cache takes at most Config.CacheSize × cacheEntrySize bytes of wire format.
 const (
-	cacheEntries   = 4096
 	cacheEntrySize = 4096
 	cacheLongest   = time.Hour
 	cacheNegative  = 5 * time.Minute
+	// staleTTL is that of answers that have expired (RFC 8767, 5).
+	staleTTL = 30
+	// An answer is fetched anew when it was asked for so often and the last tenth of
+	// its life has begun.
+	popularHits = 3
+	lastPart    = 10
 )
 
-// cache keeps forwarded answers for as long as they hold.
+// cache keeps forwarded answers for as long as they hold, and those that have expired
+// for as long as they may be of use.
 type cache struct {
-	entries *lru.Cache[question, cached]
+	entries *lru.Cache[question, *cached] // nil: nothing is kept
+	stale   time.Duration
 }
 
-// cached is never changed after it is stored.
+// cached is one answer; the message is never changed.
 type cached struct {
 	msg             *dns.Msg
 	stored, expires time.Time
+	hits            atomic.Int32
+	due             atomic.Bool // somebody was told to fetch it anew
 }
 
-func newCache() *cache {
-	entries, err := lru.New[question, cached](cacheEntries)
-	if err != nil {
-		panic(err) // the size is a positive constant
+// freshness is what an answer from the cache is worth.
+type freshness int
+
+const (
+	missing freshness = iota
+	expired           // for the case that no new one can be had
+	fresh
+	due // fresh, and to be fetched anew; said once
+)
+
+func newCache(size int, stale time.Duration) *cache {
+	if size == 0 {
+		return &cache{}
 	}
-	return &cache{entries: entries}
+	entries, err := lru.New[question, *cached](size)
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	return &cache{entries: entries, stale: stale}
 }
 
-// get gives a copy whose TTLs have shrunk by the age, or nil.
-func (c *cache) get(q question) *dns.Msg {
+// get gives a copy whose TTLs have shrunk by the age.
+func (c *cache) get(q question) (*dns.Msg, freshness) {
+	if c.entries == nil {
+		return nil, missing
+	}
 	e, ok := c.entries.Get(q)
 	if !ok {
-		return nil
+		return nil, missing
 	}
 	now := time.Now()
-	if !now.Before(e.expires) {
-		c.entries.Remove(q)
-		return nil
+	switch {
+	case now.Before(e.expires):
+		age := uint32(now.Sub(e.stored) / time.Second)
+		return withTTLs(e.msg, func(ttl uint32) uint32 { return ttl - min(age, ttl) }), e.hit(now)
+	case now.Before(e.expires.Add(c.stale)):
+		return withTTLs(e.msg, func(uint32) uint32 { return staleTTL }), expired
 	}
-	m := e.msg.Copy()
-	age := uint32(now.Sub(e.stored) / time.Second)
+	c.entries.Remove(q)
+	return nil, missing
+}
+
+// hit tells the first who asks for a popular answer near its end.
+func (e *cached) hit(now time.Time) freshness {
+	popular := e.hits.Add(1) >= popularHits
+	if popular && e.expires.Sub(now) <= e.expires.Sub(e.stored)/lastPart && e.due.CompareAndSwap(false, true) {
+		return due
+	}
+	return fresh
+}
+
+func withTTLs(m *dns.Msg, change func(uint32) uint32) *dns.Msg {
+	m = m.Copy()
 	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
 		for _, rr := range section {
-			rr.Header().Ttl -= min(age, rr.Header().Ttl)
+			rr.Header().Ttl = change(rr.Header().Ttl)
 		}
 	}
 	return m
@@ -60,11 +101,11 @@ func (c *cache) get(q question) *dns.Msg {
 // put stores what may be stored; it does not keep m itself.
 func (c *cache) put(q question, m *dns.Msg) {
 	ttl := lifetime(m)
-	if ttl <= 0 || m.Truncated || m.Len() > cacheEntrySize {
+	if c.entries == nil || ttl <= 0 || m.Truncated || m.Len() > cacheEntrySize {
 		return
 	}
 	now := time.Now()
-	c.entries.Add(q, cached{msg: m.Copy(), stored: now, expires: now.Add(ttl)})
+	c.entries.Add(q, &cached{msg: m.Copy(), stored: now, expires: now.Add(ttl)})
 }
 
 // lifetime is how long an answer holds: the shortest TTL, and for a negative one

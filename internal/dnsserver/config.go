@@ -23,11 +23,11 @@ import (
 	"github.com/vrproxy/vrproxy/health"
 )
 
-// Defaults of Config.
-const (
-	DefaultTTL     = 5 * time.Second
-	DefaultTimeout = 2 * time.Second
-)
+// DefaultTimeout is that of Config.
+const DefaultTimeout = 2 * time.Second
+
+// longest bounds every duration of a Config.
+const longest = 24 * time.Hour
 
 // Config says what a Server answers and to whom. Addr, Zone and Topology are
 // required.
@@ -38,29 +38,40 @@ type Config struct {
 	// Zone is the domain that is answered from the topology, with or without the
 	// final dot; not the root.
 	Zone string
-	// TTL is that of every record of the zone and of its negative answers, in whole
-	// seconds; 0 is DefaultTTL.
+	// TTL is that of every record of the zone, in whole seconds; 0 is that nothing may
+	// be kept.
 	TTL time.Duration
+	// NegativeTTL is that of the zone's negative answers.
+	NegativeTTL time.Duration
 	// Forward lists where names outside the zone are asked: paths of resolv.conf
 	// files (anything with a slash), addresses, or host:port. Empty: such questions
 	// are REFUSED.
 	Forward []string
 	// Timeout bounds one try at one of the forwarders; 0 is DefaultTimeout.
 	Timeout time.Duration
+	// CacheSize is how many forwarded answers are kept; 0: none.
+	CacheSize int
+	// ServeStale is for how long an answer that has expired is given while no
+	// forwarder answers; 0: never. Addresses of nodes are never given stale.
+	ServeStale time.Duration
+	// RateLimit is how many questions a second one source beyond loopback may ask;
+	// 0 is no limit.
+	RateLimit int
 	// Allow lists who may ask; empty is loopback only.
 	Allow []netip.Prefix
 	// Topology gives the newest picture, called once per query; it must not block.
 	// A nil picture means that nothing is known yet.
 	Topology func() *health.Topology
-	// Preference orders the clusters for the names that mean the nearest one; it is
-	// asked when the topology is new. Nil is no preference.
-	Preference func() health.Preference
+	// Nearest orders the clusters that may be given for the names that mean the nearest
+	// one, most preferred first; it is asked when the topology is new. Nil is by
+	// nearness alone.
+	Nearest func(*health.Topology) []*health.Cluster
 	// Resolve finds the addresses of nodes that are configured by name. The default
 	// asks the forwarders, or the operating system where there are none.
 	Resolve ResolveFunc
 	// Logger gets one line per kind of failure and minute; nil is silence.
 	Logger *zap.Logger
-	// Registry gets vrproxy_dns_queries_total; nil leaves it unregistered.
+	// Registry gets the metrics vrproxy_dns_*; nil leaves them unregistered.
 	Registry prometheus.Registerer
 }
 
@@ -70,9 +81,6 @@ type Config struct {
 type ResolveFunc func(ctx context.Context, host string, qtype uint16) ([]netip.Addr, time.Duration, error)
 
 func (c Config) withDefaults() Config {
-	if c.TTL == 0 {
-		c.TTL = DefaultTTL
-	}
 	if c.Timeout <= 0 {
 		c.Timeout = DefaultTimeout
 	}
@@ -82,8 +90,8 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
-	if c.Preference == nil {
-		c.Preference = func() health.Preference { return health.Preference{} }
+	if c.Nearest == nil {
+		c.Nearest = func(t *health.Topology) []*health.Cluster { return t.Nearest(health.Preference{}) }
 	}
 	c.Zone = dns.CanonicalName(c.Zone)
 	return c
@@ -96,8 +104,13 @@ func (c Config) validate() error {
 	if c.Topology == nil {
 		return errors.New("no topology to answer from")
 	}
-	if c.TTL < 0 || c.TTL > 24*time.Hour {
-		return fmt.Errorf("ttl %s is not between 0 and 24h", c.TTL)
+	for name, d := range map[string]time.Duration{"ttl": c.TTL, "negative ttl": c.NegativeTTL, "serve stale": c.ServeStale} {
+		if d < 0 || d > longest {
+			return fmt.Errorf("%s %s is not between 0 and %s", name, d, longest)
+		}
+	}
+	if c.CacheSize < 0 || c.RateLimit < 0 {
+		return errors.New("cache size and rate limit must not be negative")
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -17,16 +18,26 @@ import (
 // fail at once instead of piling up.
 const forwardsAtOnce = 512
 
+// Answers that are fetched ahead of need: how many at once, and how many may wait.
+const (
+	refreshers   = 4
+	refreshQueue = 64
+)
+
 var errBusy = errors.New("too many questions wait for the forwarders")
 
 // forwarder asks other resolvers, keeps their answers for as long as these hold,
 // and asks each question once however many clients wait for it.
 type forwarder struct {
-	upstreams []*upstream
+	upstreams atomic.Pointer[[]*upstream] // replaced when a resolv.conf changes
+	read      func() ([]string, error)    // the addresses as they are now
 	timeout   time.Duration
 	cache     *cache
 	flights   singleflight.Group
 	slots     chan struct{}
+	again     chan question // answers to be fetched ahead of need
+	metrics   *metrics
+	complain  *complaints
 }
 
 // question is all that makes two questions different to a forwarder.
@@ -53,21 +64,25 @@ func (q question) message() *dns.Msg {
 }
 
 // newForwarder is nil where nothing is to be forwarded.
-func newForwarder(cfg Config, self netip.AddrPort) (*forwarder, error) {
+func newForwarder(cfg Config, self netip.AddrPort, m *metrics, c *complaints) (*forwarder, error) {
 	if len(cfg.Forward) == 0 {
 		return nil, nil
 	}
-	upstreams, err := parseUpstreams(cfg.Forward, self)
+	f := &forwarder{
+		read:    func() ([]string, error) { return readForward(cfg.Forward, self) },
+		timeout: cfg.Timeout, cache: newCache(cfg.CacheSize, cfg.ServeStale),
+		slots: make(chan struct{}, forwardsAtOnce), again: make(chan question, refreshQueue),
+		metrics: m, complain: c,
+	}
+	addrs, err := f.read()
 	if err != nil {
 		return nil, err
 	}
-	if len(upstreams) == 0 {
+	if len(addrs) == 0 {
 		cfg.Logger.Warn("dns: the forwarders lead back to this server only; names outside the zone will fail")
 	}
-	return &forwarder{
-		upstreams: upstreams, timeout: cfg.Timeout,
-		cache: newCache(), slots: make(chan struct{}, forwardsAtOnce),
-	}, nil
+	f.use(addrs)
+	return f, nil
 }
 
 // answer asks what req asks and makes the result an answer to it.
@@ -75,11 +90,14 @@ func (f *forwarder) answer(ctx context.Context, req *dns.Msg) (*dns.Msg, error) 
 	opt := req.IsEdns0()
 	do := opt != nil && opt.Do()
 	asked := req.Question[0]
+	if f.cameBack(dns.CanonicalName(asked.Name)) {
+		return failure(req, dns.RcodeRefused), nil
+	}
 	found, err := f.ask(ctx, question{
 		name: dns.CanonicalName(asked.Name), qtype: asked.Qtype,
 		do: do, cd: req.CheckingDisabled, rd: req.RecursionDesired,
 	})
-	if err != nil {
+	if found == nil {
 		return nil, err
 	}
 	resp := found.Copy()
@@ -91,7 +109,7 @@ func (f *forwarder) answer(ctx context.Context, req *dns.Msg) (*dns.Msg, error) 
 	}
 	resp.Question = req.Question
 	spellAs(resp.Answer, asked.Name)
-	return resp, nil
+	return resp, err
 }
 
 // spellAs gives the records the upper and lower case of the question, which some
@@ -105,11 +123,37 @@ func spellAs(rrs []dns.RR, name string) {
 }
 
 // ask gives the cached answer or a new one, which the caller must not change. It
-// has no OPT record.
+// has no OPT record. With errStale comes an answer that has expired.
 func (f *forwarder) ask(ctx context.Context, q question) (*dns.Msg, error) {
-	if m := f.cache.get(q); m != nil {
-		return m, nil
+	kept, state := f.cache.get(q)
+	switch {
+	case state == due:
+		f.fetchLater(q)
+		fallthrough
+	case state == fresh:
+		f.metrics.cache.WithLabelValues("hit").Inc()
+		return kept, nil
+	case state == expired && !f.anyUp():
+		f.fetchLater(q) // nobody should wait for forwarders that are known to be gone
+		f.metrics.cache.WithLabelValues("stale").Inc()
+		return kept, errStale
 	}
+	m, err := f.fetch(ctx, q)
+	if state == expired && (err != nil || unhelpful(m)) {
+		f.metrics.cache.WithLabelValues("stale").Inc()
+		return kept, errStale
+	}
+	f.metrics.cache.WithLabelValues("miss").Inc()
+	return m, err
+}
+
+// unhelpful answers may be one resolver's own trouble.
+func unhelpful(m *dns.Msg) bool {
+	return m.Rcode == dns.RcodeServerFailure || m.Rcode == dns.RcodeRefused
+}
+
+// fetch asks the upstreams; who asks the same meanwhile gets the same answer.
+func (f *forwarder) fetch(ctx context.Context, q question) (*dns.Msg, error) {
 	v, err, _ := f.flights.Do(q.String(), func() (any, error) { return f.askUpstreams(ctx, q) })
 	if err != nil {
 		return nil, err
@@ -117,8 +161,33 @@ func (f *forwarder) ask(ctx context.Context, q question) (*dns.Msg, error) {
 	return v.(*dns.Msg), nil
 }
 
-// askUpstreams tries them in turn. SERVFAIL and REFUSED may be one resolver's own
-// trouble: the next is asked, and they count only if nobody knows better.
+// fetchLater leaves a question to refresh; when that has too much to do the question is
+// dropped, and the next who asks it waits for the answer.
+func (f *forwarder) fetchLater(q question) {
+	select {
+	case f.again <- q:
+	default:
+	}
+}
+
+// refresh fetches answers ahead of need.
+func (f *forwarder) refresh(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case q := <-f.again:
+			bounded, cancel := context.WithTimeout(ctx, queryTimeout)
+			if _, err := f.fetch(bounded, q); err == nil {
+				f.metrics.cache.WithLabelValues("prefetch").Inc()
+			}
+			cancel()
+		}
+	}
+}
+
+// askUpstreams tries them in turn. An unhelpful answer counts only if nobody knows
+// better.
 func (f *forwarder) askUpstreams(ctx context.Context, q question) (*dns.Msg, error) {
 	select {
 	case f.slots <- struct{}{}:
@@ -126,23 +195,26 @@ func (f *forwarder) askUpstreams(ctx context.Context, q question) (*dns.Msg, err
 	default:
 		return nil, fmt.Errorf("%w: %w", errForward, errBusy)
 	}
-	var unhelpful *dns.Msg
+	var doubtful *dns.Msg
 	var errs []error
-	for _, u := range inOrder(f.upstreams) {
+	for _, u := range inOrder(*f.upstreams.Load()) {
 		m, err := f.try(ctx, u, q)
-		u.note(err)
-		if err != nil {
+		f.note(ctx, u, err)
+		switch {
+		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", u.addr, err))
-			continue
-		}
-		if m.Rcode != dns.RcodeServerFailure && m.Rcode != dns.RcodeRefused {
+		case unhelpful(m):
+			doubtful = m
+		default:
 			f.cache.put(q, m)
 			return m, nil
 		}
-		unhelpful = m
 	}
-	if unhelpful != nil {
-		return unhelpful, nil
+	switch {
+	case doubtful != nil:
+		return doubtful, nil
+	case errs == nil:
+		return nil, errLoop
 	}
 	return nil, fmt.Errorf("%w: %w", errForward, errors.Join(errs...))
 }

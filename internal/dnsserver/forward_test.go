@@ -23,9 +23,11 @@ import (
 func library(t *testing.T, asked *atomic.Int64, answers map[string][]string) string {
 	t.Helper()
 	return fakeUpstream(t, func(w dns.ResponseWriter, req *dns.Msg) {
-		asked.Add(1)
 		resp := new(dns.Msg).SetReply(req)
 		q := req.Question[0]
+		if q.Qtype != dns.TypeHINFO { // a probe
+			asked.Add(1)
+		}
 		for _, text := range answers[q.Name] {
 			if r := rr(t, text); r.Header().Rrtype == q.Qtype || r.Header().Rrtype == dns.TypeCNAME {
 				resp.Answer = append(resp.Answer, r)
@@ -115,26 +117,68 @@ func TestForwardTriesTheNext(t *testing.T) {
 	}
 }
 
+// A resolver that failed is asked last until a probe finds it up again.
 func TestFailedForwarderIsAskedLast(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a, b := &upstream{addr: "a"}, &upstream{addr: "b"}
-		first := func() string { return inOrder([]*upstream{a, b})[0].addr }
-		a.note(errors.New("down"))
-		if first() != "b" {
-			t.Error("asked first right after a failure")
+	var asked atomic.Int64
+	var failing atomic.Bool
+	answer := func(ip string) dns.HandlerFunc {
+		return func(w dns.ResponseWriter, req *dns.Msg) {
+			asked.Add(1)
+			resp := new(dns.Msg).SetReply(req)
+			resp.Answer = []dns.RR{rr(t, "www.example. 0 A "+ip)}
+			_ = w.WriteMsg(resp)
 		}
-		b.note(errors.New("down too"))
-		if first() != "a" {
-			t.Error("with all failed the order is the configured one")
-		}
-		a.note(errors.New("down"))
-		b.note(nil)
-		<-time.After(failedFor + time.Second)
-		if first() != "a" {
-			t.Error("never forgiven")
+	}
+	first := fakeUpstream(t, func(w dns.ResponseWriter, req *dns.Msg) {
+		if !failing.Load() {
+			answer("192.0.2.1")(w, req)
 		}
 	})
+	s := start(t, world(), forwardTo(first, fakeUpstream(t, answer("192.0.2.2"))))
+	given := func() string { return ips(s.query(t, "www.example.", dns.TypeA).Answer)[0] }
+	if got := given(); got != "192.0.2.1" {
+		t.Errorf("in the beginning: %s", got)
+	}
+	failing.Store(true)
+	for range 3 {
+		if got := given(); got != "192.0.2.2" {
+			t.Errorf("while the first does not answer: %s", got)
+		}
+	}
+	if u := (*s.live.Load().forward.upstreams.Load())[0]; !u.down.Load() {
+		t.Error("not found to be down")
+	}
+	failing.Store(false)
+	eventually(t, "the first is asked first again", func() bool { return given() == "192.0.2.1" })
+	if got := s.metric(t, "vrproxy_dns_forwards_total", first, "failed"); got == 0 {
+		t.Error("failures are not counted")
+	}
+}
+
+func TestOrderOfForwarders(t *testing.T) {
+	t.Parallel()
+	a, b, c := newUpstream("a"), newUpstream("b"), newUpstream("c")
+	order := func() (out string) {
+		for _, u := range inOrder([]*upstream{a, b, c}) {
+			out += u.addr
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		change func()
+		want   string
+	}{
+		{func() {}, "abc"},
+		{func() { a.down.Store(true) }, "bca"},
+		{func() { b.loops.Store(true) }, "ca"},
+		{func() { c.down.Store(true) }, "ac"},
+		{func() { a.down.Store(false); b.loops.Store(false) }, "abc"},
+	} {
+		if tt.change(); order() != tt.want {
+			t.Errorf("got %s, want %s", order(), tt.want)
+		}
+	}
 }
 
 func TestQuestionsInFlightAreShared(t *testing.T) {
@@ -142,6 +186,9 @@ func TestQuestionsInFlightAreShared(t *testing.T) {
 	var asked atomic.Int64
 	release := make(chan struct{})
 	up := fakeUpstream(t, func(w dns.ResponseWriter, req *dns.Msg) {
+		if req.Question[0].Qtype == dns.TypeHINFO { // a probe
+			return
+		}
 		asked.Add(1)
 		<-release
 		resp := new(dns.Msg).SetReply(req)
@@ -239,7 +286,10 @@ func TestStoppingEndsWaitingQuestions(t *testing.T) {
 	arrived := make(chan struct{})
 	release := make(chan struct{})
 	var once sync.Once
-	up := fakeUpstream(t, func(dns.ResponseWriter, *dns.Msg) {
+	up := fakeUpstream(t, func(_ dns.ResponseWriter, req *dns.Msg) {
+		if req.Question[0].Qtype == dns.TypeHINFO { // a probe
+			return
+		}
 		once.Do(func() { close(arrived) })
 		<-release
 	})
@@ -272,7 +322,7 @@ func TestStoppingEndsWaitingQuestions(t *testing.T) {
 	}
 }
 
-func TestParseUpstreams(t *testing.T) {
+func TestReadForward(t *testing.T) {
 	t.Parallel()
 	conf := filepath.Join(t.TempDir(), "resolv.conf")
 	if err := os.WriteFile(conf, []byte("search x\nnameserver 127.0.0.1\nnameserver 10.0.0.2\nnameserver fe80::1%eth0\n"), 0o600); err != nil {
@@ -289,13 +339,9 @@ func TestParseUpstreams(t *testing.T) {
 		{"[::]:53", []string{"127.0.0.1", "::1", "[2001:db8::1]", "dns.example:5353"}, []string{"[2001:db8::1]:53", "dns.example:5353"}},
 	}
 	for _, tt := range tests {
-		ups, err := parseUpstreams(tt.forward, netip.MustParseAddrPort(tt.self))
+		got, err := readForward(tt.forward, netip.MustParseAddrPort(tt.self))
 		if err != nil {
 			t.Fatal(err)
-		}
-		got := []string{}
-		for _, u := range ups {
-			got = append(got, u.addr)
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s %v: got %v, want %v", tt.self, tt.forward, got, tt.want)
@@ -355,16 +401,17 @@ func TestCache(t *testing.T) {
 		t.Run(tt.about, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c, q := newCache(), question{name: "x.", qtype: dns.TypeA}
+				c, q := newCache(10, 0), question{name: "x.", qtype: dns.TypeA}
 				c.put(q, tt.msg)
-				if kept := c.get(q) != nil; kept != (tt.want > 0) {
+				if m, _ := c.get(q); (m != nil) != (tt.want > 0) {
+					kept := m != nil
 					t.Fatalf("kept: %t", kept)
 				}
 				if tt.want == 0 {
 					return
 				}
 				<-time.After(tt.want - time.Second)
-				m := c.get(q)
+				m, _ := c.get(q)
 				if m == nil {
 					t.Fatal("forgotten too early")
 				}
@@ -372,7 +419,7 @@ func TestCache(t *testing.T) {
 					t.Errorf("TTL did not shrink: %v", m.Answer[0])
 				}
 				<-time.After(time.Second)
-				if c.get(q) != nil {
+				if m, _ := c.get(q); m != nil {
 					t.Error("kept too long")
 				}
 			})

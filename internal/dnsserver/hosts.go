@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -27,7 +29,7 @@ type located struct {
 
 // locate finds the addresses of one type of all nodes, in their order. It fails
 // only when that leaves none.
-func (s *Server) locate(ctx context.Context, nodes []endpoint, qtype uint16) ([]located, error) {
+func (r *responder) locate(ctx context.Context, nodes []endpoint, qtype uint16) ([]located, error) {
 	out := make([]located, len(nodes))
 	errs := make([]error, len(nodes))
 	var g errgroup.Group
@@ -35,11 +37,11 @@ func (s *Server) locate(ctx context.Context, nodes []endpoint, qtype uint16) ([]
 	found := false
 	for i, e := range nodes {
 		if e.ip.IsValid() {
-			out[i] = s.literal(e.ip, qtype)
+			out[i] = r.literal(e.ip, qtype)
 			continue
 		}
 		g.Go(func() error {
-			out[i], errs[i] = s.lookup(ctx, e.host, qtype)
+			out[i], errs[i] = r.lookup(ctx, e.host, qtype)
 			return nil
 		})
 	}
@@ -53,24 +55,24 @@ func (s *Server) locate(ctx context.Context, nodes []endpoint, qtype uint16) ([]
 	return out, nil
 }
 
-func (s *Server) literal(ip netip.Addr, qtype uint16) located {
+func (r *responder) literal(ip netip.Addr, qtype uint16) located {
 	if ip.Is4() != (qtype == dns.TypeA) {
 		return located{}
 	}
-	return located{ips: []netip.Addr{ip}, ttl: s.ttl}
+	return located{ips: []netip.Addr{ip}, ttl: r.ttl}
 }
 
 // lookup resolves one name. A name of our own zone would lead back here.
-func (s *Server) lookup(ctx context.Context, host string, qtype uint16) (located, error) {
+func (r *responder) lookup(ctx context.Context, host string, qtype uint16) (located, error) {
 	switch {
 	case host == "localhost" && qtype == dns.TypeA: // RFC 6761: never asked on the network
-		return s.literal(netip.AddrFrom4([4]byte{127, 0, 0, 1}), qtype), nil
+		return r.literal(netip.AddrFrom4([4]byte{127, 0, 0, 1}), qtype), nil
 	case host == "localhost":
-		return s.literal(netip.IPv6Loopback(), qtype), nil
-	case dns.IsSubDomain(s.cfg.Zone, dns.Fqdn(host)):
+		return r.literal(netip.IPv6Loopback(), qtype), nil
+	case dns.IsSubDomain(r.cfg.Zone, dns.Fqdn(host)):
 		return located{}, fmt.Errorf("%w: %s is in the zone itself", errResolve, host)
 	}
-	ips, ttl, err := s.resolve(ctx, host, qtype)
+	ips, ttl, err := r.resolve(ctx, host, qtype)
 	if err != nil {
 		return located{}, fmt.Errorf("%w: %s: %w", errResolve, host, err)
 	}
@@ -78,7 +80,7 @@ func (s *Server) lookup(ctx context.Context, host string, qtype uint16) (located
 }
 
 // additionals are the addresses of SRV targets, each once.
-func (s *Server) additionals(ctx context.Context, nodes []endpoint) []dns.RR {
+func (r *responder) additionals(ctx context.Context, nodes []endpoint) []dns.RR {
 	ctx, cancel := context.WithTimeout(ctx, additionalTimeout)
 	defer cancel()
 	unique := make([]endpoint, 0, len(nodes))
@@ -91,13 +93,13 @@ func (s *Server) additionals(ctx context.Context, nodes []endpoint) []dns.RR {
 	}
 	var out []dns.RR
 	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		found, err := s.locate(ctx, unique, qtype)
+		found, err := r.locate(ctx, unique, qtype)
 		if err != nil {
-			s.complain.about(err, dns.Question{Name: s.cfg.Zone, Qtype: qtype})
+			r.complain.about(err, dns.Question{Name: r.cfg.Zone, Qtype: qtype})
 			continue
 		}
 		for i, l := range found {
-			out = append(out, s.addressRecords(unique[i].target, []located{l})...)
+			out = append(out, r.addressRecords(unique[i].target, []located{l})...)
 		}
 	}
 	return out
@@ -105,23 +107,56 @@ func (s *Server) additionals(ctx context.Context, nodes []endpoint) []dns.RR {
 
 // defaultResolve asks the forwarders, whose cache keeps the answers for their
 // TTL; without forwarders it asks the operating system.
-func (s *Server) defaultResolve() ResolveFunc {
-	if s.forward != nil {
-		return s.forward.resolve
+func (r *responder) defaultResolve() ResolveFunc {
+	if r.forward != nil {
+		return r.forward.resolve
 	}
-	return func(ctx context.Context, host string, qtype uint16) ([]netip.Addr, time.Duration, error) {
-		// Both families at once: "has no address of this one" and "does not exist" must
-		// stay apart.
+	return (&system{keep: r.cfg.TTL}).resolve
+}
+
+// system asks the operating system, which does not tell for how long an answer holds.
+type system struct {
+	keep    time.Duration
+	names   sync.Map // host to systemAnswer; as many as nodes are configured by name
+	flights singleflight.Group
+}
+
+type systemAnswer struct {
+	ips   []netip.Addr
+	until time.Time
+}
+
+func (s *system) resolve(ctx context.Context, host string, qtype uint16) ([]netip.Addr, time.Duration, error) {
+	a, err := s.lookup(ctx, host)
+	if err != nil {
+		return nil, 0, err
+	}
+	var out []netip.Addr
+	for _, ip := range a.ips {
+		if ip = ip.Unmap().WithZone(""); ip.Is4() == (qtype == dns.TypeA) {
+			out = append(out, ip)
+		}
+	}
+	return out, time.Until(a.until), nil
+}
+
+// lookup gets both families at once: "has no address of this one" and "does not exist"
+// must stay apart.
+func (s *system) lookup(ctx context.Context, host string) (systemAnswer, error) {
+	if kept, ok := s.names.Load(host); ok && time.Now().Before(kept.(systemAnswer).until) {
+		return kept.(systemAnswer), nil
+	}
+	v, err, _ := s.flights.Do(host, func() (any, error) {
 		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
-		var out []netip.Addr
-		for _, ip := range ips {
-			if ip = ip.Unmap().WithZone(""); ip.Is4() == (qtype == dns.TypeA) {
-				out = append(out, ip)
-			}
-		}
-		return out, s.cfg.TTL, nil
+		a := systemAnswer{ips: ips, until: time.Now().Add(s.keep)}
+		s.names.Store(host, a)
+		return a, nil
+	})
+	if err != nil {
+		return systemAnswer{}, err
 	}
+	return v.(systemAnswer), nil
 }

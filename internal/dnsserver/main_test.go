@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -73,7 +74,10 @@ func start(t *testing.T, topology *health.Topology, adjust ...func(*Config)) *ru
 	t.Helper()
 	r := &running{registry: prometheus.NewRegistry()}
 	r.topology.Store(topology)
-	cfg := Config{Addr: "127.0.0.1:0", Zone: "vault.internal", Topology: r.topology.Load, Registry: r.registry}
+	cfg := Config{
+		Addr: "127.0.0.1:0", Zone: "vault.internal", TTL: 5 * time.Second, NegativeTTL: 5 * time.Second, CacheSize: 100,
+		Topology: r.topology.Load, Registry: r.registry,
+	}
 	for _, f := range adjust {
 		f(&cfg)
 	}
@@ -133,11 +137,11 @@ func ips(rrs []dns.RR) []string {
 // fakeUpstream is a resolver on loopback; port 0 on TCP and UDP alike.
 func fakeUpstream(t *testing.T, handler dns.HandlerFunc) string {
 	t.Helper()
-	s := &Server{cfg: Config{Addr: "127.0.0.1:0"}}
-	if err := s.bind(); err != nil {
+	s := new(Server)
+	if err := s.bind("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	for _, srv := range []*dns.Server{{PacketConn: s.udp, Handler: handler}, {Listener: s.tcp, Handler: handler}} {
+	for _, srv := range []*dns.Server{{PacketConn: s.udp.UDPConn, Handler: handler}, {Listener: s.tcp, Handler: handler}} {
 		started, done := make(chan struct{}), make(chan error, 1)
 		srv.NotifyStartedFunc = func() { close(started) }
 		go func() { done <- srv.ActivateAndServe() }()
@@ -178,4 +182,40 @@ func prefixes(texts ...string) (out []netip.Prefix) {
 		out = append(out, netip.MustParsePrefix(text))
 	}
 	return out
+}
+
+// eventually polls until f holds.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	deadline, tick := time.NewTimer(20*time.Second), time.NewTicker(10*time.Millisecond)
+	defer deadline.Stop()
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("never happened: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// metric is the value with these labels, in the order of their names.
+func (r *running) metric(t *testing.T, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := r.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var values []string
+			for _, l := range m.GetLabel() {
+				values = append(values, l.GetValue())
+			}
+			if f.GetName() == name && slices.Equal(values, labels) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return 0
 }

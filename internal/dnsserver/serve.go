@@ -19,7 +19,7 @@ const (
 	queryTimeout = 4500 * time.Millisecond
 )
 
-// Why a question is answered with SERVFAIL. The texts go to the client as an
+// Why a question is answered with SERVFAIL, or with what is stale. The texts go to the client as an
 // extended error (RFC 8914), so they name nothing but the kind.
 var (
 	errNotReady  = errors.New("topology not known yet")
@@ -27,51 +27,71 @@ var (
 	errNodeDown  = errors.New("node is down")
 	errResolve   = errors.New("node addresses cannot be resolved")
 	errForward   = errors.New("no forwarder answered")
+	errStale     = errors.New("no forwarder answered, so answers that have expired are given")
+	errLoop      = errors.New("questions that are forwarded come back to this server")
 )
 
 // serve answers one message and counts it.
-func (s *Server) serve(ctx context.Context, w dns.ResponseWriter, req *dns.Msg) {
+func (r *responder) serve(ctx context.Context, w dns.ResponseWriter, req *dns.Msg) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	resp := s.respond(ctx, sourceOf(w.RemoteAddr()), req)
-	_, isTCP := w.RemoteAddr().(*net.TCPAddr)
+	from, isTCP := sourceOf(w.RemoteAddr())
+	var resp *dns.Msg
+	if r.limits.allow(from) {
+		resp = r.respond(ctx, from, req)
+	} else {
+		r.metrics.limited.Inc()
+		resp = limited(req, isTCP)
+	}
 	packet, rcode := pack(req, resp, isTCP)
-	s.queries.count(req, rcode)
+	r.metrics.count(req, rcode)
 	if packet != nil {
 		_, _ = w.Write(packet) // a client that is gone is no failure of ours
 	}
 }
 
-func sourceOf(a net.Addr) netip.Addr {
+func sourceOf(a net.Addr) (from netip.Addr, isTCP bool) {
 	switch a := a.(type) {
-	case *net.UDPAddr:
-		return a.AddrPort().Addr()
+	case peer:
+		return a.Addr(), false
 	case *net.TCPAddr:
-		return a.AddrPort().Addr()
+		return a.AddrPort().Addr(), true
 	}
-	return netip.Addr{}
+	return netip.Addr{}, false
+}
+
+// limited answers a source that asks too often. By UDP it is told to come again by
+// TCP: who forged his address cannot, and the answer is no larger than the question.
+func limited(req *dns.Msg, isTCP bool) *dns.Msg {
+	resp := failure(req, dns.RcodeRefused)
+	if !isTCP {
+		resp.Rcode, resp.Truncated = dns.RcodeSuccess, true
+	}
+	return resp
 }
 
 // respond makes the whole answer except its fitting into a packet.
-func (s *Server) respond(ctx context.Context, from netip.Addr, req *dns.Msg) *dns.Msg {
-	if rcode := s.refusal(from, req); rcode != dns.RcodeSuccess {
+func (r *responder) respond(ctx context.Context, from netip.Addr, req *dns.Msg) *dns.Msg {
+	if rcode := r.refusal(from, req); rcode != dns.RcodeSuccess {
 		return withEDNS(req, failure(req, rcode), nil)
 	}
-	resp, err := s.answer(ctx, req)
+	resp, err := r.answer(ctx, req)
 	if err != nil {
-		s.complain.about(err, req.Question[0])
+		r.complain.about(err, req.Question[0])
+	}
+	if resp == nil {
 		resp = failure(req, dns.RcodeServerFailure)
 	}
 	return withEDNS(req, resp, err)
 }
 
-// refusal is the code for messages that are not worth a look-up.
-func (s *Server) refusal(from netip.Addr, req *dns.Msg) int {
+// refusal is the code for messages that are not worth a look-up. acceptable has seen
+// to the number of questions and the opcode before, but a message may hold fewer
+// questions than it says.
+func (r *responder) refusal(from netip.Addr, req *dns.Msg) int {
 	switch {
-	case !s.cfg.allowed(from):
+	case !r.cfg.allowed(from):
 		return dns.RcodeRefused
-	case req.Opcode != dns.OpcodeQuery:
-		return dns.RcodeNotImplemented
 	case len(req.Question) != 1, countOPT(req) > 1:
 		return dns.RcodeFormatError
 	}
@@ -94,14 +114,20 @@ func countOPT(m *dns.Msg) (n int) {
 	return n
 }
 
-func (s *Server) answer(ctx context.Context, req *dns.Msg) (*dns.Msg, error) {
-	if dns.IsSubDomain(s.cfg.Zone, dns.CanonicalName(req.Question[0].Name)) {
-		return s.answerZone(ctx, req)
+// answer gives an answer, an error that stands for SERVFAIL, or with errStale both.
+func (r *responder) answer(ctx context.Context, req *dns.Msg) (*dns.Msg, error) {
+	if dns.IsSubDomain(r.cfg.Zone, dns.CanonicalName(req.Question[0].Name)) {
+		z := r.view()
+		resp, err := r.answerZone(ctx, z, req)
+		if err == nil {
+			r.prepare(z, req)
+		}
+		return resp, err
 	}
-	if s.forward == nil {
+	if r.forward == nil {
 		return failure(req, dns.RcodeRefused), nil
 	}
-	return s.forward.answer(ctx, req)
+	return r.forward.answer(ctx, req)
 }
 
 // failure is an answer without records. Only the first question is repeated, so
@@ -122,9 +148,21 @@ func withEDNS(req, resp *dns.Msg, why error) *dns.Msg {
 	resp.SetEdns0(ednsSize, asked.Do())
 	if why != nil {
 		opt := resp.IsEdns0()
-		opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeOther, ExtraText: kindOf(why).Error()})
+		opt.Option = append(opt.Option, &dns.EDNS0_EDE{InfoCode: extendedCode(why), ExtraText: kindOf(why).Error()})
 	}
 	return resp
+}
+
+func extendedCode(why error) uint16 {
+	switch kindOf(why) {
+	case errStale:
+		return dns.ExtendedErrorCodeStaleAnswer
+	case errNotReady:
+		return dns.ExtendedErrorCodeNotReady
+	case errForward:
+		return dns.ExtendedErrorCodeNoReachableAuthority
+	}
+	return dns.ExtendedErrorCodeOther
 }
 
 // pack fits the answer into what the client takes and returns the code it carries

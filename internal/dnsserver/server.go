@@ -25,15 +25,12 @@ const (
 // Server answers the zone and forwards the rest. Its sockets are bound by New and
 // served by Run.
 type Server struct {
-	cfg      Config
-	udp      net.PacketConn
+	udp      *packetConn
 	tcp      net.Listener
 	addr     netip.AddrPort
-	ttl      uint32
-	current  atomic.Pointer[zone]
-	forward  *forwarder // nil: questions outside the zone are refused
-	resolve  ResolveFunc
-	queries  *queryCounter
+	live     atomic.Pointer[responder]
+	reloaded chan struct{}
+	metrics  *metrics
 	complain *complaints
 }
 
@@ -44,50 +41,70 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("dns server: %w", err)
 	}
-	s := &Server{cfg: cfg, ttl: uint32(cfg.TTL / time.Second), complain: newComplaints(cfg.Logger)}
-	if err := s.bind(); err != nil {
+	s := &Server{reloaded: make(chan struct{}, 1), complain: newComplaints(cfg.Logger)}
+	if err := s.bind(cfg.Addr); err != nil {
 		return nil, fmt.Errorf("dns server: %w", err)
 	}
-	if err := s.assemble(); err != nil {
+	if err := s.assemble(cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("dns server: %w", err), s.Close())
 	}
 	return s, nil
 }
 
-// assemble builds what needs the bound address: the forwarders leave it out.
-func (s *Server) assemble() (err error) {
-	if s.forward, err = newForwarder(s.cfg, s.addr); err != nil {
+func (s *Server) assemble(cfg Config) (err error) {
+	if s.metrics, err = newMetrics(cfg.Registry); err != nil {
 		return err
 	}
-	s.resolve = s.cfg.Resolve
-	if s.resolve == nil {
-		s.resolve = s.defaultResolve()
+	r, err := newResponder(cfg, s.addr, s.metrics, s.complain)
+	if err != nil {
+		return err
 	}
-	s.queries, err = newQueryCounter(s.cfg.Registry)
-	return err
+	s.live.Store(r)
+	return nil
+}
+
+// Reload answers by another Config from now on. Addr, Logger and Registry stay what
+// they were. An error leaves the old one in use.
+func (s *Server) Reload(cfg Config) error {
+	r, err := newResponder(cfg, s.addr, s.metrics, s.complain)
+	if err != nil {
+		return fmt.Errorf("dns server: %w", err)
+	}
+	s.live.Store(r)
+	select {
+	case s.reloaded <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
 // bind takes the TCP port first: fewer programs pick TCP ports at random, so the
 // same UDP port is more likely to be free than the other way round.
-func (s *Server) bind() error {
+func (s *Server) bind(addr string) error {
 	var lc net.ListenConfig
 	ctx := context.Background() // binding does not block
 	var err error
 	for range bindTries {
-		if s.tcp, err = lc.Listen(ctx, "tcp", s.cfg.Addr); err != nil {
+		if s.tcp, err = lc.Listen(ctx, "tcp", addr); err != nil {
 			return err
 		}
-		s.udp, err = lc.ListenPacket(ctx, "udp", s.tcp.Addr().String())
+		var conn net.PacketConn
+		conn, err = lc.ListenPacket(ctx, "udp", s.tcp.Addr().String())
 		if err == nil {
 			s.addr = s.tcp.Addr().(*net.TCPAddr).AddrPort()
-			return nil
+			s.udp, err = newPacketConn(conn.(*net.UDPConn), s.quick)
+			return err
 		}
 		_ = s.tcp.Close()
-		if !picksPort(s.cfg.Addr) {
+		if !picksPort(addr) {
 			break
 		}
 	}
 	return err
+}
+
+func (s *Server) quick(packet, out []byte, from netip.Addr) []byte {
+	return s.live.Load().quick(packet, out, from)
 }
 
 func picksPort(addr string) bool {
@@ -115,13 +132,33 @@ func ignoreClosed(err error) error {
 // answered: those that wait for a forwarder get SERVFAIL. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	handler := dns.HandlerFunc(func(w dns.ResponseWriter, req *dns.Msg) { s.serve(ctx, w, req) })
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, req *dns.Msg) { s.live.Load().serve(ctx, w, req) })
 	g.Go(func() error { return s.runOne(ctx, &dns.Server{PacketConn: s.udp, Handler: handler}) })
 	g.Go(func() error {
 		tcp := netutil.LimitListener(s.tcp, maxTCPClients)
 		return s.runOne(ctx, &dns.Server{Listener: tcp, Handler: handler})
 	})
+	g.Go(func() error { return s.tend(ctx) })
 	return g.Wait()
+}
+
+// tend does the work behind the answers, anew after each reload.
+func (s *Server) tend(ctx context.Context) error {
+	for ctx.Err() == nil {
+		r := s.live.Load()
+		inUse, cancel := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- r.run(inUse) }()
+		select {
+		case <-ctx.Done():
+		case <-s.reloaded:
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Server) runOne(ctx context.Context, srv *dns.Server) error {
@@ -130,8 +167,8 @@ func (s *Server) runOne(ctx context.Context, srv *dns.Server) error {
 	srv.UDPSize = maxQuerySize
 	srv.ReadTimeout, srv.WriteTimeout = ioTimeout, ioTimeout
 	srv.IdleTimeout = func() time.Duration { return idleTimeout }
-	srv.MsgAcceptFunc = acceptQuestions
-	srv.MsgInvalidFunc = func([]byte, error) { s.queries.invalid() }
+	srv.MsgAcceptFunc = s.acceptable
+	srv.MsgInvalidFunc = func([]byte, error) { s.metrics.odd(dns.RcodeFormatError) }
 
 	served := make(chan error, 1)
 	go func() { served <- srv.ActivateAndServe() }()
@@ -149,13 +186,20 @@ func (s *Server) runOne(ctx context.Context, srv *dns.Server) error {
 	return <-served
 }
 
-// acceptQuestions lets everything but answers through, so that refusals are made
-// and counted in one place. Answering an answer could go on for ever between two
-// servers.
-func acceptQuestions(h dns.Header) dns.MsgAcceptAction {
-	const answerBit = 1 << 15
-	if h.Bits&answerBit != 0 {
+// acceptable sorts out, by the header alone, what is no question: unpacked, many
+// questions could make a large answer out of a small message. Answers are not answered:
+// that could go on for ever between two servers.
+func (s *Server) acceptable(h dns.Header) dns.MsgAcceptAction {
+	const answerBit, opcodeShift, opcodeMask = 1 << 15, 11, 0xF
+	switch opcode := int(h.Bits >> opcodeShift & opcodeMask); {
+	case h.Bits&answerBit != 0:
 		return dns.MsgIgnore
+	case opcode != dns.OpcodeQuery:
+		s.metrics.odd(dns.RcodeNotImplemented)
+		return dns.MsgRejectNotImplemented
+	case h.Qdcount != 1:
+		s.metrics.odd(dns.RcodeFormatError)
+		return dns.MsgReject
 	}
 	return dns.MsgAccept
 }

@@ -1,7 +1,8 @@
 package dnsserver
 
 import (
-	"cmp"
+	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,55 +12,210 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"golang.org/x/sync/errgroup"
 )
 
-// failedFor is how long a resolver that failed is asked last.
-const failedFor = 5 * time.Second
+const (
+	// A resolver that failed is asked last, and probed this often until it answers.
+	probeInterval = time.Second
+	// One that leads back here is not asked at all, and probed less often.
+	loopInterval = 30 * time.Second
+	// fileInterval is how often resolv.conf files are looked at for changes.
+	fileInterval = 2 * time.Second
+	// loopDomain is where the names are that probes ask for. Nobody has it.
+	loopDomain = ".vrproxy-loop."
+)
 
 // upstream is one resolver that questions are forwarded to.
 type upstream struct {
-	addr   string       // host:port
-	failed atomic.Int64 // when it last failed, Unix nanoseconds; 0: it answered since
+	addr   string        // host:port
+	name   string        // its probes ask for names below it; nobody else does
+	probes atomic.Uint64 // each asks for another name: answers are cached on the way
+	down   atomic.Bool   // it did not answer when last asked
+	loops  atomic.Bool   // what it is asked comes back to us
+	back   atomic.Bool   // the probe under way has come back
+	wake   chan struct{} // it failed: probe it
 }
 
-func (u *upstream) note(err error) {
-	if err == nil {
-		u.failed.Store(0)
+func newUpstream(addr string) *upstream {
+	return &upstream{addr: addr, name: strings.ToLower(rand.Text()) + loopDomain, wake: make(chan struct{}, 1)}
+}
+
+// inOrder keeps the configured order, but puts those that do not answer behind the
+// others. All are tried in the end, for the probes may be what is broken; only those
+// that lead back here are not.
+func inOrder(upstreams []*upstream) []*upstream {
+	var up, down []*upstream
+	for _, u := range upstreams {
+		switch {
+		case u.loops.Load():
+		case u.down.Load():
+			down = append(down, u)
+		default:
+			up = append(up, u)
+		}
+	}
+	return append(up, down...)
+}
+
+func (f *forwarder) anyUp() bool {
+	return slices.ContainsFunc(*f.upstreams.Load(), func(u *upstream) bool { return !u.down.Load() && !u.loops.Load() })
+}
+
+// use replaces the upstreams; those that stay keep what is known of them.
+func (f *forwarder) use(addrs []string) {
+	var before, now []*upstream
+	if p := f.upstreams.Load(); p != nil {
+		before = *p
+	}
+	for _, addr := range addrs {
+		i := slices.IndexFunc(before, func(u *upstream) bool { return u.addr == addr })
+		if i < 0 {
+			now = append(now, newUpstream(addr))
+			continue
+		}
+		now = append(now, before[i])
+	}
+	f.upstreams.Store(&now)
+	for _, u := range before {
+		if !slices.Contains(now, u) {
+			f.metrics.forwarder.DeleteLabelValues(u.addr)
+		}
+	}
+}
+
+// note keeps in mind how a question to an upstream ended.
+func (f *forwarder) note(ctx context.Context, u *upstream, err error) {
+	if err != nil && ctx.Err() != nil {
+		return // the asker's time was over, or we are stopping: that says nothing
+	}
+	outcome, up := "answered", 1.0
+	if err != nil {
+		outcome = "failed"
+	}
+	wasDown := u.down.Swap(err != nil)
+	if err != nil && !wasDown {
+		select {
+		case u.wake <- struct{}{}:
+		default:
+		}
+	}
+	if err != nil || u.loops.Load() {
+		up = 0
+	}
+	f.metrics.forwards.WithLabelValues(u.addr, outcome).Inc()
+	f.metrics.forwarder.WithLabelValues(u.addr).Set(up)
+}
+
+// run looks after the upstreams and fetches answers ahead of need.
+func (f *forwarder) run(ctx context.Context) error {
+	var g errgroup.Group
+	for range refreshers {
+		g.Go(func() error { return f.refresh(ctx) })
+	}
+	g.Go(func() error { return f.follow(ctx) })
+	return g.Wait()
+}
+
+// follow watches the upstreams, and others when a resolv.conf names others.
+func (f *forwarder) follow(ctx context.Context) error {
+	for ctx.Err() == nil {
+		watched, cancel := context.WithCancel(ctx)
+		var g errgroup.Group
+		for _, u := range *f.upstreams.Load() {
+			g.Go(func() error { return f.watch(watched, u) })
+		}
+		addrs := f.changed(ctx)
+		cancel()
+		_ = g.Wait() // watch has no errors
+		if addrs != nil {
+			f.use(addrs)
+		}
+	}
+	return nil
+}
+
+// changed waits until the files name other resolvers; nil when ctx ends before. A file
+// that cannot be read is being replaced, and one that names nobody but us was written
+// by whoever plugs us in: then those before go on being asked.
+func (f *forwarder) changed(ctx context.Context) []string {
+	tick := time.NewTicker(fileInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		same := func(u *upstream, addr string) bool { return u.addr == addr }
+		addrs, err := f.read()
+		if err == nil && len(addrs) > 0 && !slices.EqualFunc(*f.upstreams.Load(), addrs, same) {
+			return addrs
+		}
+	}
+}
+
+// watch probes an upstream at the start, when it failed, and then until it answers.
+func (f *forwarder) watch(ctx context.Context, u *upstream) error {
+	for {
+		f.probe(ctx, u)
+		var again <-chan time.Time
+		switch {
+		case u.loops.Load():
+			again = time.After(loopInterval)
+		case u.down.Load():
+			again = time.After(probeInterval)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-u.wake:
+		case <-again:
+		}
+	}
+}
+
+// probe asks for a name that only this probe asks for: an upstream that answers
+// anything is up, and one that makes the question come back here leads to a loop.
+func (f *forwarder) probe(ctx context.Context, u *upstream) {
+	u.back.Store(false)
+	q := question{name: fmt.Sprintf("%d.%s", u.probes.Add(1), u.name), qtype: dns.TypeHINFO, rd: true}
+	_, err := f.try(ctx, u, q)
+	if ctx.Err() != nil {
 		return
 	}
-	u.failed.Store(time.Now().UnixNano())
+	u.loops.Store(u.back.Load())
+	f.note(ctx, u, err)
+	if u.loops.Load() {
+		f.complain.about(fmt.Errorf("%w: by %s", errLoop, u.addr), dns.Question{Name: q.name, Qtype: q.qtype})
+	}
 }
 
-// inOrder keeps the configured order, but puts those that just failed behind the
-// others. All of them are tried in the end.
-func inOrder(upstreams []*upstream) []*upstream {
-	since := time.Now().Add(-failedFor).UnixNano()
-	suspect := func(u *upstream) int {
-		if u.failed.Load() > since {
-			return 1
+// cameBack reports whether a question is one of our own probes.
+func (f *forwarder) cameBack(name string) bool {
+	if !strings.HasSuffix(name, loopDomain) {
+		return false
+	}
+	for _, u := range *f.upstreams.Load() {
+		if strings.HasSuffix(name, "."+u.name) {
+			u.back.Store(true)
+			return true
 		}
-		return 0
 	}
-	ranks := make(map[*upstream]int, len(upstreams)) // read once: others change it while we sort
-	for _, u := range upstreams {
-		ranks[u] = suspect(u)
-	}
-	out := slices.Clone(upstreams)
-	slices.SortStableFunc(out, func(a, b *upstream) int { return cmp.Compare(ranks[a], ranks[b]) })
-	return out
+	return false
 }
 
-// parseUpstreams reads Config.Forward, leaving out what leads back to self.
-func parseUpstreams(forward []string, self netip.AddrPort) ([]*upstream, error) {
-	var out []*upstream
+// readForward reads Config.Forward, leaving out what leads back to self.
+func readForward(forward []string, self netip.AddrPort) ([]string, error) {
+	var out []string
 	for _, entry := range forward {
 		addrs, err := expand(entry)
 		if err != nil {
 			return nil, err
 		}
 		for _, a := range addrs {
-			if !isSelf(a, self) {
-				out = append(out, &upstream{addr: a})
+			if !isSelf(a, self) && !slices.Contains(out, a) {
+				out = append(out, a)
 			}
 		}
 	}

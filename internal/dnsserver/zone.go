@@ -32,6 +32,7 @@ type zone struct {
 	topology *health.Topology // nil: nothing known yet
 	origin   string
 	names    map[string]*owner // by canonical name
+	prepared prepared
 }
 
 // owner is one name of the zone.
@@ -62,28 +63,28 @@ type endpoint struct {
 }
 
 // view reads the topology, once, and gives the zone that follows from it.
-func (s *Server) view() *zone {
-	t := s.cfg.Topology()
-	if z := s.current.Load(); z != nil && z.topology == t {
+func (r *responder) view() *zone {
+	t := r.cfg.Topology()
+	if z := r.current.Load(); z != nil && z.topology == t {
 		return z
 	}
-	z := buildZone(s.cfg.Zone, t, s.cfg.Preference())
-	s.current.Store(z)
+	z := buildZone(r.cfg.Zone, t, r.cfg.Nearest)
+	r.current.Store(z)
 	return z
 }
 
 // buildZone adds the fixed names last: they win over a cluster of the same name.
-func buildZone(origin string, t *health.Topology, p health.Preference) *zone {
+func buildZone(origin string, t *health.Topology, nearest func(*health.Topology) []*health.Cluster) *zone {
 	z := &zone{topology: t, origin: origin, names: map[string]*owner{}}
 	if t != nil {
 		for i := range t.Clusters {
 			z.addCluster(&t.Clusters[i])
 		}
 	}
-	near := nearestPlaces(origin, t, p)
+	near := nearestPlaces(origin, t, nearest)
 	z.addServed(origin, owner{kind: kindApex, places: near})
 	z.addServed("nearest."+origin, owner{kind: kindCluster, places: near})
-	z.addServed("primary."+origin, owner{kind: kindCluster, places: primaryPlaces(origin, t)})
+	z.addServed("primary."+origin, owner{kind: kindCluster, places: primaryPlaces(t, near)})
 	z.add("ns."+origin, &owner{kind: kindSelf})
 	return z
 }
@@ -128,12 +129,12 @@ func clusterName(origin string, c *health.Cluster) string {
 	return strings.ToLower(c.Name) + "." + origin
 }
 
-func nearestPlaces(origin string, t *health.Topology, p health.Preference) []place {
+func nearestPlaces(origin string, t *health.Topology, nearest func(*health.Topology) []*health.Cluster) []place {
 	if t == nil {
 		return nil
 	}
 	var out []place
-	for _, c := range t.Nearest(p) {
+	for _, c := range nearest(t) {
 		if pl, ok := placeOf(origin, c); ok && c.Usable() {
 			out = append(out, pl)
 		}
@@ -141,19 +142,13 @@ func nearestPlaces(origin string, t *health.Topology, p health.Preference) []pla
 	return out
 }
 
-func primaryPlaces(origin string, t *health.Topology) []place {
-	if t == nil || t.Primary == "" {
+// primaryPlaces is the cluster that takes writes, if it may be given at all.
+func primaryPlaces(t *health.Topology, near []place) []place {
+	i := slices.IndexFunc(near, func(p place) bool { return p.cluster.Name == t.Primary })
+	if i < 0 {
 		return nil
 	}
-	c, ok := t.Cluster(t.Primary)
-	if !ok || !c.Usable() {
-		return nil
-	}
-	pl, ok := placeOf(origin, c)
-	if !ok {
-		return nil
-	}
-	return []place{pl}
+	return near[i : i+1]
 }
 
 // placeOf is false for a cluster that is down, drained or has no working node.

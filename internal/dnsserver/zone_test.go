@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -195,7 +196,9 @@ func TestChanges(t *testing.T) {
 func TestPreference(t *testing.T) {
 	t.Parallel()
 	s := start(t, world(with("EU-West", down)), func(c *Config) {
-		c.Preference = func() health.Preference { return health.Preference{Failover: []string{"us-west"}} }
+		c.Nearest = func(t *health.Topology) []*health.Cluster {
+			return t.Nearest(health.Preference{Failover: []string{"us-west"}})
+		}
 	})
 	if got := ips(s.query(t, "vault.internal.", dns.TypeA).Answer); !slices.Equal(got, []string{"10.1.0.1"}) {
 		t.Errorf("the failover order is not followed: %v", got)
@@ -214,9 +217,19 @@ func TestCaseIsKept(t *testing.T) {
 
 func TestTTL(t *testing.T) {
 	t.Parallel()
-	s := start(t, world(), func(c *Config) { c.TTL = DefaultTTL * 3 })
-	if rr := s.query(t, "vault.internal.", dns.TypeA).Answer[0]; rr.Header().Ttl != 15 {
-		t.Errorf("ttl: %v", rr)
+	s := start(t, world(), func(c *Config) { c.TTL, c.NegativeTTL = 15*time.Second, 3*time.Second })
+	for range 2 { // the second answer is a prepared one
+		if rr := s.query(t, "vault.internal.", dns.TypeA).Answer[0]; rr.Header().Ttl != 15 {
+			t.Errorf("ttl: %v", rr)
+		}
+		if soa := s.query(t, "vault.internal.", dns.TypeSOA).Answer[0].(*dns.SOA); soa.Hdr.Ttl != 15 || soa.Minttl != 3 {
+			t.Errorf("SOA: %v", soa)
+		}
+		for _, name := range []string{"none.vault.internal.", "primary.vault.internal."} {
+			if soa := s.query(t, name, dns.TypeAAAA).Ns[0].(*dns.SOA); soa.Hdr.Ttl != 3 || soa.Minttl != 3 {
+				t.Errorf("negative: %v", soa)
+			}
+		}
 	}
 }
 
@@ -231,8 +244,27 @@ func TestTopologyIsReadOncePerQuery(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	s.respond(t.Context(), s.addr.Addr(), new(dns.Msg).SetQuestion("_vault._tcp.vault.internal.", dns.TypeSRV))
+	s.live.Load().respond(t.Context(), s.addr.Addr(), new(dns.Msg).SetQuestion("_vault._tcp.vault.internal.", dns.TypeSRV))
 	if reads != 1 {
 		t.Errorf("%d reads", reads)
+	}
+}
+
+// A primary that may not be given, because routing.never names its region, is not
+// given by another name either.
+func TestNever(t *testing.T) {
+	t.Parallel()
+	s := start(t, world(), func(c *Config) {
+		c.Nearest = func(t *health.Topology) []*health.Cluster {
+			return t.Nearest(health.Preference{Never: []string{"us-east"}})
+		}
+	})
+	if resp := s.query(t, "primary.vault.internal.", dns.TypeA); resp.Rcode != dns.RcodeServerFailure {
+		t.Errorf("primary: %v", resp)
+	}
+	for _, rr := range s.query(t, "_vault._tcp.vault.internal.", dns.TypeSRV).Answer {
+		if strings.Contains(rr.(*dns.SRV).Target, "us-east") {
+			t.Errorf("service: %v", rr)
+		}
 	}
 }
