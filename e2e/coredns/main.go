@@ -11,10 +11,11 @@ import (
 	_ "github.com/coredns/coredns/plugin/file"
 	_ "github.com/coredns/coredns/plugin/forward"
 	_ "github.com/coredns/coredns/plugin/loop"
+	_ "github.com/coredns/coredns/plugin/reload"
 )
 
 func main() {
 	// The order in which plugins see a question, as in CoreDNS's own plugin.cfg.
-	dnsserver.Directives = []string{"bind", "errors", "cache", "file", "loop", "forward"}
+	dnsserver.Directives = []string{"reload", "bind", "errors", "cache", "file", "loop", "forward"}
 	coremain.Run()
 }

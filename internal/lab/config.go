@@ -58,6 +58,8 @@ type ClusterConfig struct {
 	DROf   string        // name of the cluster that a dr copies
 	RTT    time.Duration // from Config.Region; 0: from the table of regions
 	Type   string        // "": simulated, the only type so far
+	// Address is host:port. Default: Config.Host and the next port.
+	Address string
 }
 
 // DefaultClusters is one primary, two performance secondaries, and a DR

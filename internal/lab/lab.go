@@ -78,6 +78,9 @@ func (l *Lab) newCluster(i int, cc ClusterConfig, key []byte) (*Cluster, error) 
 	if err := l.equip(c, key); err != nil {
 		return nil, err
 	}
+	if cc.Address != "" {
+		return c, c.listen(cc.Address)
+	}
 	port := 0
 	if l.cfg.BasePort > 0 {
 		port = l.cfg.BasePort + i
