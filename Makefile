@@ -6,7 +6,8 @@ FUZZTIME  ?= 30s
 CHAOS_TIME ?= 2m
 SOAK_TIME ?= 30m
 E2E_DIR   ?= e2e
-E2E_FLAGS ?= -race -count=1 -timeout 60m -v
+# One package after the other: two would build Vault at the same time.
+E2E_FLAGS ?= -race -count=1 -timeout 60m -p 1 -v
 TESTFLAGS ?=
 
 # Stamped here instead of by the go command, which gives up on a checkout that
@@ -21,10 +22,10 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint docs fmt e2e chaos soak bench fuzz ci clean
+.PHONY: help build dev test lint docs fmt e2e chaos soak bench bench-dns fuzz ci clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build bin/vrproxy
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/vrproxy
@@ -49,7 +50,7 @@ docs: ## write what documents show of the code (the engine tables)
 fmt: ## format the code
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
 
-e2e: ## test against real Vault and PostgreSQL (builds Vault once, then caches it)
+e2e: ## test with real Vault, PostgreSQL, OpenLDAP and DNS resolvers (builds Vault once, then caches it)
 	$(GO) -C $(E2E_DIR) test $(E2E_FLAGS) ./...
 
 chaos: ## break clusters and lines by seeded schedules for CHAOS_TIME and check what clients saw (SEED=n: that one)
@@ -60,6 +61,9 @@ soak: ## the same on one world for SOAK_TIME, and report what grows
 
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-dns: ## measure the DNS server beside dnsmasq, unbound and CoreDNS; fails if CoreDNS takes less CPU
+	$(GO) -C bench run ./dns -max-ratio 1
 
 # Minimising is capped: by default it may take 60 s for one input, during which
 # nothing new is tried.

@@ -43,11 +43,11 @@ func unpackResolved(ctx context.Context, to string) error {
 		return fmt.Errorf("making the cache: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	script := "apt-get download -q systemd-resolved && dpkg -x systemd-resolved_*.deb unpacked"
+	script := "(apt-get download -q systemd-resolved || apt-get update -q && apt-get download -q systemd-resolved) && dpkg -x systemd-resolved_*.deb unpacked"
 	cmd := exec.CommandContext(ctx, "sh", "-c", script)
 	cmd.Dir = dir
 	if said, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("fetching Debian's package systemd-resolved (apt-get update first?): %w\n%s", err, said)
+		return fmt.Errorf("fetching Debian's package systemd-resolved: %w\n%s", err, said)
 	}
 	if err := os.Rename(filepath.Join(dir, "unpacked"), to); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("keeping systemd-resolved: %w", err)

@@ -111,7 +111,9 @@ func newWorld(t *testing.T, vaultBin, extra string) *world {
 	file := filepath.Join(t.TempDir(), "vrproxy.yaml")
 	write(t, file, b.String())
 	background(t, os.Getenv(envProxy), "run", "-c", file)
-	eventually(t, "vrproxy answers", func() bool { return slices.Equal(ask(proxyAddress, "vault.internal."), []string{addresses()["eu-west"]}) })
+	eventually(t, "vrproxy answers", func() bool {
+		return slices.Equal(ask(proxyAddress, "vault.internal."), []string{addresses()["eu-west"]})
+	})
 	return w
 }
 

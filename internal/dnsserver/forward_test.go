@@ -93,6 +93,41 @@ func TestForwardFallsBackToTCP(t *testing.T) {
 	}
 }
 
+// The DNSSEC bits, types that nobody knows and their data pass through both ways.
+func TestForwardChangesNothing(t *testing.T) {
+	t.Parallel()
+	const odd = 65280
+	up := fakeUpstream(t, func(w dns.ResponseWriter, req *dns.Msg) {
+		resp := new(dns.Msg).SetReply(req)
+		resp.AuthenticatedData = true
+		if opt := req.IsEdns0(); opt != nil && opt.Do() {
+			resp.Answer = append(resp.Answer, rr(t, "odd.example. 60 RRSIG TYPE65280 8 2 60 20300101000000 20200101000000 1 example. c2ln"))
+		}
+		if req.CheckingDisabled {
+			resp.Answer = append(resp.Answer, rr(t, "odd.example. 60 TXT \"unchecked\""))
+		}
+		resp.Answer = append(resp.Answer, rr(t, `odd.example. 60 TYPE65280 \# 4 C00C0001`))
+		_ = w.WriteMsg(resp)
+	})
+	s := start(t, world(), forwardTo(up))
+	plain := new(dns.Msg).SetQuestion("odd.example.", odd)
+	checked, secure := plain.Copy(), plain.Copy().SetEdns0(1232, true)
+	checked.CheckingDisabled = true
+	for range 2 { // the second answers are cached
+		for about, tt := range map[string]struct {
+			m       *dns.Msg
+			records int
+			ad      bool
+		}{"plain": {plain, 1, false}, "DO": {secure, 2, true}, "CD": {checked, 2, false}} {
+			resp := s.ask(t, "udp", tt.m)
+			if n := len(resp.Answer); n != tt.records || resp.Answer[n-1].(*dns.RFC3597).Rdata != "c00c0001" ||
+				resp.AuthenticatedData != tt.ad || resp.CheckingDisabled != tt.m.CheckingDisabled {
+				t.Errorf("%s: %v", about, resp)
+			}
+		}
+	}
+}
+
 func TestForwardTriesTheNext(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int64

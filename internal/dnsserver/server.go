@@ -135,7 +135,7 @@ func (s *Server) Run(ctx context.Context) error {
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, req *dns.Msg) { s.live.Load().serve(ctx, w, req) })
 	g.Go(func() error { return s.runOne(ctx, &dns.Server{PacketConn: s.udp, Handler: handler}) })
 	g.Go(func() error {
-		tcp := netutil.LimitListener(s.tcp, maxTCPClients)
+		tcp := netutil.LimitListener(newFairListener(s.tcp), maxTCPClients)
 		return s.runOne(ctx, &dns.Server{Listener: tcp, Handler: handler})
 	})
 	g.Go(func() error { return s.tend(ctx) })

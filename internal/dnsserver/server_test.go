@@ -141,6 +141,74 @@ func TestSlowTCPClients(t *testing.T) {
 	}
 }
 
+// strange makes a listener's connections come from beyond loopback.
+type strange struct{ net.Listener }
+
+type strangeConn struct{ net.Conn }
+
+func (l strange) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return strangeConn{conn}, err
+}
+
+func (strangeConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5} }
+
+func TestOneSourceGetsItsShareOfConnections(t *testing.T) {
+	t.Parallel()
+	var lc net.ListenConfig
+	bound, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bound.Close()
+	l := newFairListener(strange{bound})
+	dial := func() net.Conn {
+		var d net.Dialer
+		conn, err := d.DialContext(t.Context(), "tcp", bound.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	var taken []net.Conn
+	for range maxPerSource {
+		dial()
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		taken = append(taken, conn)
+	}
+	accepted := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			err = conn.Close()
+		}
+		accepted <- err
+	}()
+	tooMany := dial()
+	_ = tooMany.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := tooMany.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("one too many: %v", err)
+	}
+	for range 2 { // the second time does not count
+		_ = taken[0].Close()
+	}
+	dial()
+	if err := <-accepted; err != nil {
+		t.Errorf("after one has gone: %v", err)
+	}
+	for _, conn := range taken {
+		_ = conn.Close()
+	}
+	if len(l.open) != 0 {
+		t.Errorf("left: %v", l.open)
+	}
+}
+
 func isTimeout(err error) bool {
 	t, ok := err.(net.Error) //nolint:errorlint // io.Copy does not wrap
 	return ok && t.Timeout()
