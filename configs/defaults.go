@@ -41,7 +41,7 @@ func (d *DNS) setDefaults() {
 		ServeStale:  time.Hour,
 		RateLimit:   1000,
 
-		Allow:   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	}
 }
 

@@ -154,7 +154,7 @@ func (a *asked) readOPT(b []byte) bool {
 
 // prepare makes the answer to req for all who ask the same from now on, if it follows
 // from the zone alone.
-func (r *responder) prepare(z *zone, req *dns.Msg) {
+func (r *responder) prepare(ctx context.Context, z *zone, req *dns.Msg) {
 	q := req.Question[0]
 	name := dns.CanonicalName(q.Name)
 	o, ok := z.names[name]
@@ -177,7 +177,7 @@ func (r *responder) prepare(z *zone, req *dns.Msg) {
 	if err != nil || z.prepared.get(key) != nil {
 		return
 	}
-	resp, err := r.answerZone(context.Background(), z, plain) // fixed: nothing is looked up
+	resp, err := r.answerZone(ctx, z, plain)
 	if err != nil {
 		return
 	}

@@ -120,7 +120,7 @@ func (r *responder) answer(ctx context.Context, req *dns.Msg) (*dns.Msg, error) 
 		z := r.view()
 		resp, err := r.answerZone(ctx, z, req)
 		if err == nil {
-			r.prepare(z, req)
+			r.prepare(ctx, z, req)
 		}
 		return resp, err
 	}
@@ -154,12 +154,12 @@ func withEDNS(req, resp *dns.Msg, why error) *dns.Msg {
 }
 
 func extendedCode(why error) uint16 {
-	switch kindOf(why) {
-	case errStale:
+	switch kind := kindOf(why); {
+	case errors.Is(kind, errStale):
 		return dns.ExtendedErrorCodeStaleAnswer
-	case errNotReady:
+	case errors.Is(kind, errNotReady):
 		return dns.ExtendedErrorCodeNotReady
-	case errForward:
+	case errors.Is(kind, errForward):
 		return dns.ExtendedErrorCodeNoReachableAuthority
 	}
 	return dns.ExtendedErrorCodeOther
