@@ -31,7 +31,7 @@ const (
 	clientAddress   = "10.9.0.2"
 )
 
-const patience = 15 * time.Second // for what has to happen some time
+const patience = 30 * time.Second // for what has to happen some time
 
 // addresses are where the clusters are: all on port 8200, as docs/dns.md advises.
 func addresses() map[string]string {

@@ -93,19 +93,18 @@ func (f *forwarder) answer(ctx context.Context, req *dns.Msg) (*dns.Msg, error) 
 	if f.cameBack(dns.CanonicalName(asked.Name)) {
 		return failure(req, dns.RcodeRefused), nil
 	}
-	found, err := f.ask(ctx, question{
+	resp, err := f.ask(ctx, question{
 		name: dns.CanonicalName(asked.Name), qtype: asked.Qtype,
 		do: do, cd: req.CheckingDisabled, rd: req.RecursionDesired,
 	})
-	if found == nil {
+	if resp == nil {
 		return nil, err
 	}
-	resp := found.Copy()
 	resp.MsgHdr = dns.MsgHdr{
-		Id: req.Id, Response: true, Rcode: found.Rcode, Truncated: found.Truncated,
+		Id: req.Id, Response: true, Rcode: resp.Rcode, Truncated: resp.Truncated,
 		RecursionDesired: req.RecursionDesired, RecursionAvailable: true,
 		CheckingDisabled:  req.CheckingDisabled,
-		AuthenticatedData: found.AuthenticatedData && (do || req.AuthenticatedData),
+		AuthenticatedData: resp.AuthenticatedData && (do || req.AuthenticatedData),
 	}
 	resp.Question = req.Question
 	spellAs(resp.Answer, asked.Name)
@@ -122,8 +121,8 @@ func spellAs(rrs []dns.RR, name string) {
 	}
 }
 
-// ask gives the cached answer or a new one, which the caller must not change. It
-// has no OPT record. With errStale comes an answer that has expired.
+// ask gives a copy of the cached answer or of a new one. It has no OPT record. With
+// errStale comes an answer that has expired.
 func (f *forwarder) ask(ctx context.Context, q question) (*dns.Msg, error) {
 	kept, state := f.cache.get(q)
 	switch {
@@ -158,7 +157,7 @@ func (f *forwarder) fetch(ctx context.Context, q question) (*dns.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.(*dns.Msg), nil
+	return v.(*dns.Msg).Copy(), nil
 }
 
 // fetchLater leaves a question to refresh; when that has too much to do the question is

@@ -41,7 +41,7 @@ func (r *responder) serve(ctx context.Context, w dns.ResponseWriter, req *dns.Ms
 		resp = r.respond(ctx, from, req)
 	} else {
 		r.metrics.limited.Inc()
-		resp = limited(req, isTCP)
+		resp = withEDNS(req, limited(req, isTCP), nil)
 	}
 	packet, rcode := pack(req, resp, isTCP)
 	r.metrics.count(req, rcode)
