@@ -30,19 +30,9 @@ const (
 func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool, f *failure) {
 	var t tries
 	for {
-		token, err := x.tokenFor(c, last)
-		if err != nil {
-			x.lastErr = errors.Join(errNoToken, err)
-			return true, nil
-		}
-		if !x.body.repeatable() {
-			x.lastErr = errBodySpent
-			return false, &failure{code: routing.NoHealthyCluster, text: errBodySpent.Error()}
-		}
-		giveBack, ok := x.p.flying.take(c.Name)
-		if !ok {
-			x.lastErr = errBusy
-			return true, nil
+		token, giveBack, f := x.admit(c, last)
+		if giveBack == nil {
+			return f == nil, f
 		}
 		a := x.send(c, address, token, last)
 		a.release = sync.OnceFunc(func() { a.cancel(); giveBack() })
@@ -55,13 +45,8 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			t.moves++
 			address = x.activeNode(a)
 			a.close()
-		case v == lagging && !last && (a.demands || a.old):
-			x.passedOver(a, address)
-			x.from, x.reading.behind = "", true // going on is no failover
-			return true, nil
-		case v == lagging && a.old:
-			a.close()
-			return false, x.stale()
+		case v == lagging && (a.old || a.demands && !last):
+			return x.leaveBehind(a, address, last)
 		case v == absent && x.mayHold(c):
 			x.hold(a)
 			return true, nil
@@ -80,6 +65,26 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			return false, nil
 		}
 	}
+}
+
+// admit gets what an attempt needs: a token, the body, and room at the cluster, which is
+// given back. Without that the next candidate may do, unless there is a failure.
+func (x *exchange) admit(c *health.Cluster, last bool) (token tokencache.Token, giveBack func(), f *failure) {
+	token, err := x.tokenFor(c, last)
+	if err != nil {
+		x.lastErr = errors.Join(errNoToken, err)
+		return token, nil, nil
+	}
+	if !x.body.repeatable() {
+		x.lastErr = errBodySpent
+		return token, nil, &failure{code: routing.NoHealthyCluster, text: errBodySpent.Error()}
+	}
+	giveBack, ok := x.p.flying.take(c.Name)
+	if !ok {
+		x.lastErr = errBusy
+		return token, nil, nil
+	}
+	return token, giveBack, nil
 }
 
 // served tells health of a node that failed requests before.

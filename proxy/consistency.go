@@ -121,6 +121,18 @@ func (x *exchange) place(c *health.Cluster) consistency.Place {
 	}
 }
 
+// leaveBehind goes on from a cluster that had not got what the session needs. That is no
+// failover.
+func (x *exchange) leaveBehind(a *answer, address string, last bool) (moveOn bool, f *failure) {
+	if last {
+		a.close()
+		return false, x.stale()
+	}
+	x.passedOver(a, address)
+	x.from, x.reading.behind = "", true
+	return true, nil
+}
+
 func (x *exchange) stale() *failure {
 	return &failure{
 		code: staleRead, wait: true,

@@ -13,7 +13,7 @@ import (
 )
 
 // pairs is how many pairs TestNoPairIsStale makes for each kind of set.
-var pairs = flag.Int("pairs", 480, "pairs of a write and a read of it, for each kind of set")
+var pairs = flag.Int("pairs", 480, "pairs of a write and a read of it, for each kind of set") //nolint:gochecknoglobals // a flag
 
 const (
 	lag = 600 * time.Millisecond
@@ -283,7 +283,7 @@ func TestTheMechanismInUseIsShown(t *testing.T) {
 // consistency is what /status says of it.
 func (w *world) consistency() map[string]any {
 	w.tb.Helper()
-	resp, err := w.http.Get("http://" + w.app.AdminAddress() + "/status") //nolint:noctx // loopback
+	resp, err := w.http.Get("http://" + w.app.AdminAddress() + "/status")
 	if err != nil {
 		w.tb.Fatal(err)
 	}
