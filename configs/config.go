@@ -40,6 +40,10 @@ type Config struct {
 	Sessions Sessions `yaml:"sessions"`
 	// Routing decides between clusters.
 	Routing Routing `yaml:"routing"`
+	// Limits bound what clients can take up.
+	Limits Limits `yaml:"limits"`
+	// Connections are those to the clusters' nodes.
+	Connections Connections `yaml:"connections"`
 	// Health is how the clusters are probed.
 	Health Health `yaml:"health"`
 	// DNS is the DNS server. Default: off.
@@ -57,10 +61,16 @@ type Config struct {
 
 // Listener is one address where applications find Vault.
 type Listener struct {
-	// Address is host:port or unix:///absolute/path. Required.
+	// Address is host:port, unix:///absolute/path, or systemd:NAME for a socket
+	// that systemd passes under that name. Required.
 	Address string `yaml:"address"`
 	// Mode is the permission of a unix socket, octal. Default: 0660.
 	Mode fs.FileMode `yaml:"mode"`
+	// User owns a unix socket: a name or a number. Default: who runs the proxy.
+	User string `yaml:"user"`
+	// Group is that of a unix socket: a name or a number. Default: that of whoever
+	// runs the proxy.
+	Group string `yaml:"group"`
 	// TLS serves HTTPS. Required beyond loopback unless AllowPlaintext is set.
 	// Default: plain HTTP.
 	TLS *ServerTLS `yaml:"tls"`
@@ -194,6 +204,44 @@ type Rule struct {
 	Methods []string `yaml:"methods"`
 	// To is where matching requests go. Required.
 	To Target `yaml:"to"`
+}
+
+// Limits bound what clients can take up.
+type Limits struct {
+	// Connections is how many clients each listener serves at the same time. Beyond
+	// it the one that was idle for longest is closed. Default: 10000.
+	Connections int `yaml:"connections"`
+	// InFlight is how many requests are served at the same time; more are refused.
+	// Default: 4096.
+	InFlight int `yaml:"in_flight"`
+	// RepeatBody is the largest request body, in bytes, that is kept for a repeat; a
+	// larger one is sent once. Default: 65536.
+	RepeatBody int `yaml:"repeat_body"`
+	// HeaderBytes is the largest request header, in bytes. Default: 65536.
+	HeaderBytes int `yaml:"header_bytes"`
+	// HeaderTimeout is how long a client may take to send a header. Default: 10s.
+	HeaderTimeout time.Duration `yaml:"header_timeout"`
+	// IdleTimeout is how long a client may keep a connection without a request.
+	// Default: 5m.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+}
+
+// Connections are those to the clusters' nodes.
+type Connections struct {
+	// PerNode is how many connections each node gets at the same time; further
+	// requests wait. Default: 1024.
+	PerNode int `yaml:"per_node"`
+	// IdlePerNode is how many of them are kept without a request. Default: 256.
+	IdlePerNode int `yaml:"idle_per_node"`
+	// IdleTimeout is how long they are kept. Default: 90s.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+	// Lifetime is how long a connection takes new requests. Then another is made,
+	// which looks the address up anew. Default: 5m.
+	Lifetime time.Duration `yaml:"lifetime"`
+	// HTTP2 is offered to nodes that are spoken to by TLS. Default: true.
+	HTTP2 bool `yaml:"http2"`
+	// EnvironmentProxy heeds HTTP_PROXY, HTTPS_PROXY and NO_PROXY. Default: false.
+	EnvironmentProxy bool `yaml:"environment_proxy"`
 }
 
 // Health is how the clusters are probed.

@@ -46,6 +46,10 @@ func TestDefaults(t *testing.T) {
 		Writes: "primary", LatencyWindow: 15 * time.Millisecond, PrimaryDown: "wait",
 		PrimaryWait: 10 * time.Second, MaxInFlight: 1024, Consistency: "session", ConsistencyMechanism: "auto",
 	})
+	equal(t, "limits", c.Limits, configs.Limits{
+		Connections: 10000, InFlight: 4096, RepeatBody: 65536, HeaderBytes: 65536, HeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
+	})
+	equal(t, "connections", c.Connections, configs.Connections{PerNode: 1024, IdlePerNode: 256, IdleTimeout: 90 * time.Second, Lifetime: 5 * time.Minute, HTTP2: true})
 	equal(t, "health", c.Health, configs.Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2})
 	equal(t, "dns", *c.DNS, configs.DNS{
 		Address: "127.0.0.1:5353", Zone: "vault.internal.", TTL: 5 * time.Second, NegativeTTL: 5 * time.Second,

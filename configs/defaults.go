@@ -21,10 +21,15 @@ func Default() *Config {
 
 			ConsistencyMechanism: MechanismAuto,
 		},
-		Health:   Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2},
-		Admin:    Admin{Address: DefaultAdminAddress},
-		Shutdown: Shutdown{DrainTimeout: 30 * time.Second},
-		Log:      Log{Level: LogInfo, Format: LogJSON},
+		Limits: Limits{
+			Connections: 10000, InFlight: 4096, RepeatBody: 64 << 10,
+			HeaderBytes: 64 << 10, HeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
+		},
+		Connections: Connections{PerNode: 1024, IdlePerNode: 256, IdleTimeout: 90 * time.Second, Lifetime: 5 * time.Minute, HTTP2: true},
+		Health:      Health{Interval: 2 * time.Second, Timeout: time.Second, Fall: 3, Rise: 2},
+		Admin:       Admin{Address: DefaultAdminAddress},
+		Shutdown:    Shutdown{DrainTimeout: 30 * time.Second},
+		Log:         Log{Level: LogInfo, Format: LogJSON},
 	}
 }
 

@@ -86,6 +86,9 @@ func (o *Options) normalise(method Method, r *report, path string) {
 // IsUnix reports whether the listener is a unix socket.
 func (l Listener) IsUnix() bool { return strings.HasPrefix(l.Address, "unix://") }
 
+// Passed returns the name of the socket that systemd is to pass for the listener.
+func (l Listener) Passed() (name string, ok bool) { return strings.CutPrefix(l.Address, "systemd:") }
+
 // Endpoint returns the network and address to give to net.Listen.
 func (l Listener) Endpoint() (network, address string) {
 	if path, ok := strings.CutPrefix(l.Address, "unix://"); ok {

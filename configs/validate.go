@@ -58,12 +58,32 @@ func (v validator) numbers() {
 	v.notNegative("routing.primary_wait", c.Routing.PrimaryWait)
 	v.atLeastOne("routing.max_in_flight", c.Routing.MaxInFlight)
 	v.notNegative("routing.max_staleness", c.Routing.MaxStaleness)
+	v.limits()
 	v.notNegative("shutdown.drain_delay", c.Shutdown.DrainDelay)
 	v.notNegative("shutdown.drain_timeout", c.Shutdown.DrainTimeout)
 	if c.Health.Timeout > c.Health.Interval && c.Health.Interval > 0 {
 		v.add("health.timeout", "%s is longer than the interval of %s; probes of one node would overlap, so make it at most %s",
 			c.Health.Timeout, c.Health.Interval, c.Health.Interval)
 	}
+}
+
+// limits judges the bounds of both sides.
+func (v validator) limits() {
+	l, c := v.c.Limits, v.c.Connections
+	v.atLeastOne("limits.connections", l.Connections)
+	v.atLeastOne("limits.in_flight", l.InFlight)
+	if most := 16 << 20; l.RepeatBody < 0 || l.RepeatBody > most {
+		v.add("limits.repeat_body", "%d is out of range; give 0 to %d bytes: each request in flight may hold as much", l.RepeatBody, most)
+	}
+	if least, most := 4<<10, 16<<20; l.HeaderBytes < least || l.HeaderBytes > most {
+		v.add("limits.header_bytes", "%d is out of range; give %d to %d bytes", l.HeaderBytes, least, most)
+	}
+	v.positive("limits.header_timeout", l.HeaderTimeout)
+	v.positive("limits.idle_timeout", l.IdleTimeout)
+	v.atLeastOne("connections.per_node", c.PerNode)
+	v.atLeastOne("connections.idle_per_node", c.IdlePerNode)
+	v.positive("connections.idle_timeout", c.IdleTimeout)
+	v.positive("connections.lifetime", c.Lifetime)
 }
 
 func (v validator) atLeastOne(key string, n int) {

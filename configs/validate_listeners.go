@@ -14,9 +14,13 @@ func (v validator) listeners() {
 	}
 	for i, l := range v.c.Listeners {
 		key := fmt.Sprintf("listeners[%d]", i)
-		if l.IsUnix() {
+		_, passed := l.Passed()
+		switch {
+		case l.IsUnix():
 			v.socket(key, l)
-		} else {
+		case passed:
+			v.passed(key, l)
+		default:
 			v.tcp(key, l)
 		}
 		v.serverTLS(key+".tls", l.TLS)
@@ -37,9 +41,28 @@ func (v validator) socket(key string, l Listener) {
 	}
 }
 
+// passed judges a listener whose socket systemd makes.
+func (v validator) passed(key string, l Listener) {
+	if name, _ := l.Passed(); name == "" || strings.ContainsAny(name, ": /") {
+		v.add(key+".address", "%q is no name of a socket; write systemd:NAME, with the FileDescriptorName of the socket unit", shorten(name))
+	}
+	for name, given := range l.ownership() {
+		if given {
+			v.add(key+"."+name, "systemd makes the socket; set it in the socket unit (SocketMode, SocketUser, SocketGroup)")
+		}
+	}
+}
+
+// ownership tells which keys of a unix socket's file are given.
+func (l Listener) ownership() map[string]bool {
+	return map[string]bool{"mode": l.Mode != 0, "user": l.User != "", "group": l.Group != ""}
+}
+
 func (v validator) tcp(key string, l Listener) {
-	if l.Mode != 0 {
-		v.add(key+".mode", "only a unix socket has a mode; remove it, or listen at unix:///run/vrproxy/vault.sock")
+	for name, given := range l.ownership() {
+		if given {
+			v.add(key+"."+name, "only a unix socket has a %s; remove it, or listen at unix:///run/vrproxy/vault.sock", name)
+		}
 	}
 	if !v.hostPort(key+".address", l.Address, DefaultListenAddress+" or unix:///run/vrproxy/vault.sock") {
 		return
@@ -111,8 +134,8 @@ func (v validator) clash(earlier, later endpoint) {
 
 // clash reports whether one process can't listen at both addresses.
 func clash(a, b string) bool {
-	if strings.HasPrefix(a, "unix://") || strings.HasPrefix(b, "unix://") {
-		return a == b
+	if a == b && !strings.HasSuffix(a, ":0") {
+		return true // two unix sockets, or two of systemd
 	}
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)

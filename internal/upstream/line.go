@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -15,20 +16,31 @@ type line struct {
 	dialer    net.Dialer
 	tls       *tls.Config // nil: the system's defaults
 	handshake time.Duration
+	protocols []string
 }
 
-func newLine(t *tls.Config, n *names, dial time.Duration, idle int) *line {
-	l := &line{names: n, dialer: net.Dialer{Timeout: dial, KeepAlive: 15 * time.Second}, tls: t, handshake: dial}
+func newLine(t *tls.Config, n *names, cfg Config, idle int) *line {
+	l := &line{names: n, dialer: net.Dialer{Timeout: cfg.DialTimeout, KeepAlive: 15 * time.Second}, tls: t, handshake: cfg.DialTimeout, protocols: []string{"h2", "http/1.1"}}
 	l.Transport = &http.Transport{
 		DialContext:         l.dial,
 		DialTLSContext:      l.dialTLS,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConns:        idle,
+		TLSClientConfig:     t.Clone(), // behind a proxy; net/http writes to it
+		TLSHandshakeTimeout: cfg.DialTimeout,
+		ForceAttemptHTTP2:   !cfg.NoHTTP2,
 		MaxIdleConnsPerHost: idle,
-		// Below Vault's own idle timeout (5 minutes), so that a connection is not
-		// reused in the moment the server closes it.
-		IdleConnTimeout:    90 * time.Second,
-		DisableCompression: true, // bodies pass untouched
+		IdleConnTimeout:     cfg.IdleTimeout,
+		DisableCompression:  true, // bodies pass untouched
+		// A connection that nothing comes from is asked whether it is still there, or
+		// requests would go on being sent over one that a firewall forgot.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+	}
+	if cfg.NoHTTP2 {
+		l.protocols = []string{"http/1.1"}
+		l.Protocols = new(http.Protocols)
+		l.Protocols.SetHTTP1(true)
+	}
+	if cfg.Proxy != nil {
+		l.Proxy = func(r *http.Request) (*url.URL, error) { return cfg.Proxy(r.URL) }
 	}
 	return l
 }
@@ -72,7 +84,7 @@ func (l *line) clientTLS(address string) *tls.Config {
 	if l.tls != nil {
 		t = l.tls.Clone()
 	}
-	t.NextProtos = []string{"h2", "http/1.1"}
+	t.NextProtos = l.protocols
 	if t.ServerName == "" {
 		t.ServerName, _, _ = net.SplitHostPort(l.names.of(address))
 		if t.ServerName == "" { // configured without a port

@@ -54,7 +54,7 @@ func (n *names) learn(dialled []string, name string) {
 // the family that RFC 6724 prefers here (so a dual-stacked host is not two nodes). Nodes
 // found so are called by their name in requests and in TLS.
 func (p *Pool) Resolve(ctx context.Context, cluster, address string) ([]string, error) {
-	n, ok := p.names[cluster]
+	l, ok := p.links[cluster]
 	if !ok {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
 	}
@@ -62,10 +62,10 @@ func (p *Pool) Resolve(ctx context.Context, cluster, address string) ([]string, 
 	if err != nil {
 		return nil, fmt.Errorf("resolving an address of %s: %w", cluster, err)
 	}
-	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil || p.cfg.Proxy != nil { // a proxy looks names up by itself
 		return []string{address}, nil
 	}
-	ips, err := p.lookup(ctx, u.Hostname())
+	ips, err := p.cfg.Lookup(ctx, u.Hostname())
 	if err == nil && len(ips) == 0 {
 		err = errNoAddress
 	}
@@ -83,7 +83,7 @@ func (p *Pool) Resolve(ctx context.Context, cluster, address string) ([]string, 
 		node.Host = net.JoinHostPort(ip.String(), port)
 		hosts, nodes = append(hosts, node.Host), append(nodes, node.String())
 	}
-	n.learn(hosts, u.Host)
+	l.names.learn(hosts, u.Host)
 	return nodes, nil
 }
 

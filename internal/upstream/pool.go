@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,9 +35,40 @@ type Config struct {
 	Clusters    []Cluster
 	DialTimeout time.Duration // TCP connect and TLS handshake, each; default 1s
 	CallTimeout time.Duration // whole control call (login, lookup); default 10s
+	PerNode     int           // connections for client requests to one node; default: no limit
+	IdlePerNode int           // of them, kept without a request; default 256
+	IdleTimeout time.Duration // for so long; default 90s
+	Lifetime    time.Duration // how long a connection takes new requests; default 5m
+	NoHTTP2     bool
 	// Lookup gives the addresses of a host name, the preferred ones first; default: the
 	// system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Proxy says through which proxy an address is reached; nil: through none.
+	Proxy func(*url.URL) (*url.URL, error)
+}
+
+func (c Config) withDefaults() Config {
+	if c.DialTimeout <= 0 {
+		c.DialTimeout = time.Second
+	}
+	if c.CallTimeout <= 0 {
+		c.CallTimeout = 10 * time.Second
+	}
+	if c.IdlePerNode <= 0 {
+		c.IdlePerNode = 256
+	}
+	if c.IdleTimeout <= 0 {
+		// Below Vault's own idle timeout (5 minutes), so that a connection is not
+		// reused in the moment the server closes it.
+		c.IdleTimeout = 90 * time.Second
+	}
+	if c.Lifetime <= 0 {
+		c.Lifetime = 5 * time.Minute
+	}
+	if c.Lookup == nil {
+		c.Lookup = lookup
+	}
+	return c
 }
 
 // ErrUnknownCluster is returned for a cluster that is not configured.
@@ -50,44 +82,51 @@ const maxControlBody = 1 << 20
 // otherwise; the body tells the state.
 const healthPath = "/v1/sys/health?standbyok=true&perfstandbyok=true"
 
+// idleControl is how many connections for control calls are kept, per node.
+const idleControl = 8
+
 // Pool is safe for concurrent use. Close it to drop idle connections.
 type Pool struct {
-	data        map[string]*line
-	bare        map[string]*line // without a client certificate; where there is none, data
-	control     map[string]*line
-	names       map[string]*names
-	lookup      func(ctx context.Context, host string) ([]netip.Addr, error)
-	callTimeout time.Duration
+	cfg   Config
+	links map[string]*link
 }
 
 // New makes the pools. Nothing is dialled yet.
 func New(cfg Config) *Pool {
-	if cfg.DialTimeout <= 0 {
-		cfg.DialTimeout = time.Second
-	}
-	if cfg.CallTimeout <= 0 {
-		cfg.CallTimeout = 10 * time.Second
-	}
-	if cfg.Lookup == nil {
-		cfg.Lookup = lookup
-	}
-	p := &Pool{
-		data: make(map[string]*line), bare: make(map[string]*line), control: make(map[string]*line),
-		names: make(map[string]*names), lookup: cfg.Lookup, callTimeout: cfg.CallTimeout,
-	}
+	p := &Pool{cfg: cfg.withDefaults(), links: make(map[string]*link)}
 	for _, c := range cfg.Clusters {
-		n := &names{}
-		p.names[c.Name] = n
-		p.data[c.Name] = newLine(c.TLS, n, cfg.DialTimeout, 256)
-		p.bare[c.Name] = p.data[c.Name]
-		if c.TLS != nil && (c.TLS.GetClientCertificate != nil || len(c.TLS.Certificates) > 0) {
-			t := c.TLS.Clone()
-			t.Certificates, t.GetClientCertificate = nil, nil
-			p.bare[c.Name] = newLine(t, n, cfg.DialTimeout, 8)
-		}
-		p.control[c.Name] = newLine(c.TLS, n, cfg.DialTimeout, 8)
+		l := &link{names: &names{}}
+		l.use(c.TLS, p.cfg)
+		p.links[c.Name] = l
 	}
 	return p
+}
+
+// Run makes new connections in the place of those whose lifetime is over, until ctx
+// ends.
+func (p *Pool) Run(ctx context.Context) error {
+	var g errgroup.Group
+	for _, l := range p.links {
+		g.Go(func() error { l.renew(ctx, p.cfg); return nil })
+	}
+	return g.Wait()
+}
+
+// Use speaks TLS to a cluster anew: connections made from now on, and requests begun
+// from now on, are under t. Requests in flight go on.
+func (p *Pool) Use(cluster string, t *tls.Config) {
+	if l, ok := p.links[cluster]; ok {
+		l.use(t, p.cfg)
+	}
+}
+
+// current gives the transports to a cluster.
+func (p *Pool) current(cluster string) (*transports, error) {
+	l, ok := p.links[cluster]
+	if !ok {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
+	}
+	return l.now.Load(), nil
 }
 
 // countingConn knows how many bytes were written to it, so that after a failure it
@@ -108,10 +147,8 @@ func (c *countingConn) Written() int64 { return c.written.Load() }
 
 // Close drops idle connections. Requests in flight go on.
 func (p *Pool) Close() {
-	for _, pools := range []map[string]*line{p.data, p.bare, p.control} {
-		for _, t := range pools {
-			t.CloseIdleConnections()
-		}
+	for _, l := range p.links {
+		l.close()
 	}
 }
 
@@ -120,36 +157,35 @@ func (p *Pool) Close() {
 // Redirects are not followed and nothing is retried beyond what net/http does
 // before a byte was sent.
 func (p *Pool) RoundTrip(cluster string, req *http.Request, bare bool) (*http.Response, error) {
-	pools := p.data
+	t, err := p.current(cluster)
+	if err != nil {
+		return nil, err
+	}
 	if bare {
-		pools = p.bare
+		return t.bare.RoundTrip(req)
 	}
-	t, ok := pools[cluster]
-	if !ok {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
-	}
-	return t.RoundTrip(req)
+	return t.data.RoundTrip(req)
 }
 
 // Forget drops the idle connections to a cluster, so that the next request dials
 // anew. Used after a node was lost.
 func (p *Pool) Forget(cluster string) {
-	if t, ok := p.data[cluster]; ok {
-		t.CloseIdleConnections()
+	if t, err := p.current(cluster); err == nil {
+		t.data.CloseIdleConnections()
 	}
 }
 
 // Client makes a vault/api client for one node: no retries, no redirects, no token,
 // no namespace, whatever the process's environment says.
 func (p *Pool) Client(cluster, address string) (*api.Client, error) {
-	t, ok := p.control[cluster]
-	if !ok {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
+	t, err := p.current(cluster)
+	if err != nil {
+		return nil, err
 	}
 	client, err := api.NewClient(&api.Config{
 		Address:          address,
-		HttpClient:       &http.Client{Transport: t, CheckRedirect: noRedirect},
-		Timeout:          p.callTimeout,
+		HttpClient:       &http.Client{Transport: t.control, CheckRedirect: noRedirect},
+		Timeout:          p.cfg.CallTimeout,
 		MaxRetries:       0,
 		DisableRedirects: true,
 	})
@@ -191,14 +227,14 @@ const warmed = 4
 // Warm opens connections for client requests to a node, or keeps those there from
 // growing old. An error means that requests would fail.
 func (p *Pool) Warm(ctx context.Context, cluster, address string) error {
-	t, ok := p.data[cluster]
-	if !ok {
-		return fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
+	t, err := p.current(cluster)
+	if err != nil {
+		return err
 	}
 	var g errgroup.Group
 	for range warmed {
 		g.Go(func() error {
-			_, _, err := ask(ctx, t, cluster, address, healthPath)
+			_, _, err := ask(ctx, t.data, cluster, address, healthPath)
 			return err
 		})
 	}
@@ -207,11 +243,11 @@ func (p *Pool) Warm(ctx context.Context, cluster, address string) error {
 
 // get reads a small JSON document without a token, whatever its status.
 func (p *Pool) get(ctx context.Context, cluster, address, path string) (status int, body []byte, err error) {
-	t, ok := p.control[cluster]
-	if !ok {
-		return 0, nil, fmt.Errorf("%w: %q", ErrUnknownCluster, cluster)
+	t, err := p.current(cluster)
+	if err != nil {
+		return 0, nil, err
 	}
-	return ask(ctx, t, cluster, address, path)
+	return ask(ctx, t.control, cluster, address, path)
 }
 
 func ask(ctx context.Context, t http.RoundTripper, cluster, address, path string) (status int, body []byte, err error) {
