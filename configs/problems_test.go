@@ -47,8 +47,8 @@ func TestProblemsBesideASmallestFile(t *testing.T) {
 		{"nameless socket of systemd", "listeners:\n  - address: \"systemd:\"\n", []string{`v.yaml:7: listeners[0].address: "" is no name of a socket; write systemd:NAME`}},
 		{"mode of a socket of systemd", "listeners:\n  - address: systemd:vault\n    mode: \"0600\"\n", []string{`v.yaml:8: listeners[0].mode: systemd makes the socket; set it in the socket unit`}},
 		{"same socket of systemd", "listeners:\n  - address: systemd:vault\n  - address: systemd:vault\n", []string{`v.yaml:8: listeners[1].address: listeners[0].address wants systemd:vault too`}},
-		{"limits", "limits:\n  connections: 0\n  in_flight: 0\n  repeat_body: -1\n  header_bytes: 10\n  header_timeout: 0s\n  idle_timeout: 0s\n", []string{
-			`v.yaml:7: limits.connections: 0 is too small`, `v.yaml:8: limits.in_flight: 0 is too small`, `v.yaml:9: limits.repeat_body: -1 is out of range`,
+		{"limits", "limits:\n  connections: 0\n  in_flight: 0\n  repeat_body: 0\n  header_bytes: 10\n  header_timeout: 0s\n  idle_timeout: 0s\n", []string{
+			`v.yaml:7: limits.connections: 0 is too small`, `v.yaml:8: limits.in_flight: 0 is too small`, `v.yaml:9: limits.repeat_body: 0 is out of range; give 4096 to`,
 			`v.yaml:10: limits.header_bytes: 10 is out of range; give 4096 to`, `v.yaml:11: limits.header_timeout: 0s is too short`, `v.yaml:12: limits.idle_timeout: 0s is too short`}},
 		{"connections", "connections: { per_node: 0, idle_per_node: 0, idle_timeout: 0s, lifetime: -1s }\n", []string{
 			`v.yaml:6: connections.idle_per_node: 0`, `v.yaml:6: connections.idle_timeout: 0s`, `v.yaml:6: connections.lifetime: -1s`, `v.yaml:6: connections.per_node: 0`}},

@@ -72,18 +72,22 @@ func (v validator) limits() {
 	l, c := v.c.Limits, v.c.Connections
 	v.atLeastOne("limits.connections", l.Connections)
 	v.atLeastOne("limits.in_flight", l.InFlight)
-	if most := 16 << 20; l.RepeatBody < 0 || l.RepeatBody > most {
-		v.add("limits.repeat_body", "%d is out of range; give 0 to %d bytes: each request in flight may hold as much", l.RepeatBody, most)
-	}
-	if least, most := 4<<10, 16<<20; l.HeaderBytes < least || l.HeaderBytes > most {
-		v.add("limits.header_bytes", "%d is out of range; give %d to %d bytes", l.HeaderBytes, least, most)
-	}
+	v.size("limits.repeat_body", l.RepeatBody)
+	v.size("limits.header_bytes", l.HeaderBytes)
 	v.positive("limits.header_timeout", l.HeaderTimeout)
 	v.positive("limits.idle_timeout", l.IdleTimeout)
 	v.atLeastOne("connections.per_node", c.PerNode)
 	v.atLeastOne("connections.idle_per_node", c.IdlePerNode)
 	v.positive("connections.idle_timeout", c.IdleTimeout)
 	v.positive("connections.lifetime", c.Lifetime)
+}
+
+// size holds what a request may take of memory to its range. Below it, requests that
+// Vault's own clients send would not fit, and routing looks into small bodies.
+func (v validator) size(key string, n int) {
+	if least, most := 4<<10, 16<<20; n < least || n > most {
+		v.add(key, "%d is out of range; give %d to %d bytes", n, least, most)
+	}
 }
 
 func (v validator) atLeastOne(key string, n int) {

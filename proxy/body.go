@@ -10,7 +10,8 @@ import (
 	"net/url"
 )
 
-// keepBody is the largest request body kept for a repeat; a larger one is sent once.
+// keepBody is the largest request body kept for a repeat, unless told otherwise; a
+// larger one is sent once.
 const keepBody = 64 << 10
 
 // body is a request body that is either kept whole or streamed once.
@@ -23,21 +24,21 @@ type body struct {
 }
 
 // readBody reads as much as is kept. A body that breaks off is the client's fault.
-func readBody(r *http.Request) (*body, error) {
+func readBody(r *http.Request, keep int64) (*body, error) {
 	b := &body{length: r.ContentLength}
 	if r.Body == nil || r.Body == http.NoBody {
 		b.whole = true
 		return b, nil
 	}
-	if b.length > keepBody {
+	if b.length > keep {
 		b.rest = r.Body
 		return b, nil
 	}
-	kept, err := io.ReadAll(io.LimitReader(r.Body, keepBody+1))
+	kept, err := io.ReadAll(io.LimitReader(r.Body, keep+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the request body: %w", err)
 	}
-	if len(kept) > keepBody {
+	if int64(len(kept)) > keep {
 		b.rest = io.MultiReader(bytes.NewReader(kept), r.Body)
 		return b, nil
 	}

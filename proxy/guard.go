@@ -24,7 +24,7 @@ func (x *exchange) guard() *failure {
 	if x.policy.RequireHeader && r.Header.Get("X-Vault-Request") != "true" {
 		return &failure{code: missingHeader, text: `missing header "X-Vault-Request: true"`}
 	}
-	b, err := readBody(r)
+	b, err := readBody(r, int64(x.p.cfg.KeepBody))
 	if err != nil {
 		return &failure{code: routing.BadRequest, text: "the request body could not be read"}
 	}

@@ -85,7 +85,10 @@ type Config struct {
 	Memories *consistency.Memories
 	// Budget is what repeats and hedges are paid from, with logins; default: an own one.
 	Budget *Budget
-	Logger *zap.Logger // default: none
+	// KeepBody is the largest request body, in bytes, that is kept for a repeat; default
+	// 64 KiB.
+	KeepBody int
+	Logger   *zap.Logger // default: none
 }
 
 func (c Config) withDefaults() Config {
@@ -100,6 +103,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxInFlight <= 0 {
 		c.MaxInFlight = 1024
+	}
+	if c.KeepBody <= 0 {
+		c.KeepBody = keepBody
 	}
 	if c.Failover == nil {
 		c.Failover = func(string, string, string) {}

@@ -8,5 +8,7 @@ import (
 )
 
 func main() {
-	os.Exit(app.Main(os.Args[1:], app.Process{Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: app.OSSignals()}))
+	os.Exit(app.Main(os.Args[1:], app.Process{
+		Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Signals: app.OSSignals(), Files: app.PassedFiles(),
+	}))
 }

@@ -54,8 +54,9 @@ type Lab interface {
 // Config says what a Server shows. Addr and Topology are required; whatever else is
 // left out is not offered.
 type Config struct {
-	Addr string      // host:port; port 0 picks a free one
-	TLS  *tls.Config // nil: plain HTTP
+	Addr     string       // host:port; port 0 picks a free one
+	Listener net.Listener // a TCP socket that is bound already, in place of Addr; may be nil
+	TLS      *tls.Config  // nil: plain HTTP
 	// Hosts are further names by which a listener on loopback may be called; every
 	// other name is refused, because a foreign web page could have pointed it here.
 	Hosts []string
@@ -126,17 +127,28 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Topology == nil {
 		return nil, errors.New("admin listener: no topology to show")
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", cfg.Addr) // binding does not block
+	l, err := bind(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("admin listener: %w", err)
 	}
-	s := &Server{cfg: cfg, listener: l, addr: l.Addr().(*net.TCPAddr).AddrPort()}
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil, fmt.Errorf("admin listener: %s is no TCP socket", l.Addr())
+	}
+	s := &Server{cfg: cfg, listener: l, addr: tcp.AddrPort()}
 	if cfg.TLS != nil {
 		s.listener = tls.NewListener(l, cfg.TLS)
 	}
 	s.handler = s.routes()
 	return s, nil
+}
+
+func bind(cfg Config) (net.Listener, error) {
+	if cfg.Listener != nil {
+		return cfg.Listener, nil
+	}
+	var lc net.ListenConfig
+	return lc.Listen(context.Background(), "tcp", cfg.Addr) // binding does not block
 }
 
 // Addr is the address that the socket is bound to.

@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,25 +32,29 @@ type Options struct {
 	Level  zap.AtomicLevel // of Logger; a reload sets it
 	Lab    admin.Lab       // the laboratory behind the admin listener; nil outside dev
 	OnQuit func()          // POST /quit; may be nil
+	Files  []*os.File      // sockets that were passed to the process (LISTEN_FDS)
 }
 
 // App is one running proxy as a value: New binds, Start serves, Reload swaps,
 // Stop ends. It is used from one goroutine, save Ready and Admin.
 type App struct {
-	opts      Options
-	shared    shared
-	cores     current
-	listeners []*listener
-	admin     *admin.Server
-	dns       *nameserver // nil: none
-	events    *admin.Events
-	registry  *prometheus.Registry
-	reloads   *prometheus.CounterVec
-	stack     stack
-	runner    *runner
-	state     atomic.Int32
-	swapped   chan struct{} // a reload put in a new core
-	failovers failoverLog
+	opts       Options
+	shared     shared
+	cores      current
+	front      *front
+	sockets    *passedSockets
+	listeners  []*listener
+	admin      *admin.Server
+	adminFiles *fileWatch  // nil: no TLS there
+	dns        *nameserver // nil: none
+	events     *admin.Events
+	registry   *prometheus.Registry
+	reloads    *prometheus.CounterVec
+	stack      stack
+	runner     *runner
+	state      atomic.Int32
+	swapped    chan struct{} // a reload put in a new core
+	failovers  failoverLog
 }
 
 // The states of an App.
@@ -81,19 +87,52 @@ func (a *App) build(ctx context.Context) error {
 	}
 	a.cores.p.Store(first)
 	a.stack.push("core", func(ctx context.Context) error { return a.cores.p.Load().stop(ctx) })
-	for _, l := range a.opts.Config.Listeners {
-		bound, err := listen(ctx, a.opts.Config, l, &a.cores, a.opts.Logger)
-		if err != nil {
-			return err
-		}
-		a.listeners = append(a.listeners, bound)
-		a.stack.push("listener "+l.Address, func(context.Context) error { return closed(bound.net) })
+	if err := a.buildListeners(ctx); err != nil {
+		return err
 	}
 	if a.dns, err = a.newNameserver(a.opts.Config.DNS); err != nil {
 		return err
 	}
 	a.stack.push("dns", func(ctx context.Context) error { return a.dns.stop(ctx) })
-	return a.buildAdmin()
+	if err := a.buildAdmin(); err != nil {
+		return err
+	}
+	return a.sockets.unused()
+}
+
+// buildListeners binds the addresses for applications, but for those whose sockets were
+// passed to the process.
+func (a *App) buildListeners(ctx context.Context) error {
+	cfg := a.opts.Config
+	sockets, err := newPassedSockets(a.opts.Files)
+	if err != nil {
+		return err
+	}
+	a.sockets = sockets
+	a.stack.push("sockets that were passed", func(context.Context) error { return sockets.close() })
+	passed, err := sockets.assign(cfg.Listeners)
+	if err != nil {
+		return err
+	}
+	a.front = &front{cores: &a.cores, logger: a.opts.Logger, metrics: newFrontMetrics(a.registry), tell: a.shared.tell}
+	a.front.metrics.flight.limit.Store(int64(cfg.Limits.InFlight))
+	a.stack.push("listeners", func(context.Context) error { return a.closeListeners() })
+	for i, l := range cfg.Listeners {
+		bound, err := a.front.listen(ctx, cfg, i, passed[l.Address])
+		if err != nil {
+			return err
+		}
+		a.listeners = append(a.listeners, bound)
+	}
+	return nil
+}
+
+func (a *App) closeListeners() error {
+	var errs []error
+	for _, l := range a.listeners {
+		errs = append(errs, closed(l.net))
+	}
+	return errors.Join(errs...)
 }
 
 // closed closes a socket that its server may have closed before.
@@ -132,7 +171,7 @@ func (a *App) buildShared() error {
 	}
 	a.shared = shared{
 		logger: logger, metrics: proxy.NewMetrics(a.registry), tokens: tokens, mounts: mounts.New(&a.cores, logger),
-		budget: budget, memory: memory, failover: a.failedOver,
+		budget: budget, memory: memory, failover: a.failedOver, tell: reloadTeller(logger, a.reloads),
 	}
 	return nil
 }
@@ -146,12 +185,9 @@ func (a *App) buildAdmin() error {
 		Lab: a.opts.Lab, Events: a.events, Registry: a.registry, Explain: a.explain, OnQuit: a.opts.OnQuit,
 		Version: version, Logger: a.opts.Logger,
 	}
-	if cfg.Admin.TLS != nil {
-		t, err := serverTLS(cfg.Admin.TLS)
-		if err != nil {
-			return fmt.Errorf("admin listener: %w", err)
-		}
-		ac.TLS = t
+	ac.Listener = a.sockets.room(adminSocket, cfg.Admin.Address)
+	if err := a.secureAdmin(&ac); err != nil {
+		return fmt.Errorf("admin listener: %w", err)
 	}
 	server, err := admin.New(ac)
 	if err != nil {
@@ -165,12 +201,38 @@ func (a *App) buildAdmin() error {
 	return nil
 }
 
+// secureAdmin gives the admin listener its TLS, which is read again when its files
+// change.
+func (a *App) secureAdmin(ac *admin.Config) error {
+	files := a.opts.Config.Admin.TLS
+	if files == nil {
+		if ac.Listener != nil && !private(ac.Listener.Addr()) {
+			return errors.New("anyone on the network could drain clusters; give admin.tls, or make its socket on loopback")
+		}
+		return nil
+	}
+	var now atomic.Pointer[tls.Config]
+	read := func() error {
+		t, err := serverTLS(files)
+		if err == nil {
+			now.Store(t)
+		}
+		return err
+	}
+	a.adminFiles = newFileWatch("admin.tls", func() []string { return serverFiles(files) }, read, a.shared.tell)
+	ac.TLS = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return now.Load(), nil }}
+	return read()
+}
+
 // Start serves. It returns once the clusters were probed for the first time and the
 // listeners answer, or with ctx.
 func (a *App) Start(ctx context.Context) error {
 	a.warnings()
 	a.stack.push("background work", a.runner.stop) // last pushed: it ends before the sockets it serves
 	a.runner.run(a.admin.Run)
+	if a.adminFiles != nil {
+		a.runner.run(a.adminFiles.Run)
+	}
 	a.cores.p.Load().start(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -195,6 +257,7 @@ func (a *App) Start(ctx context.Context) error {
 
 // warnings says at start what an operator should not overlook.
 func (a *App) warnings() {
+	warnOfFiles(a.opts.Config, a.opts.Logger)
 	for _, c := range a.opts.Config.Clusters {
 		if c.TLS != nil && c.TLS.InsecureSkipVerify {
 			a.opts.Logger.Warn("the certificate of this cluster is not verified (tls.insecure_skip_verify)", zap.String("cluster", c.Name))
@@ -257,6 +320,9 @@ func (a *App) Ready() error {
 func (a *App) Stop(ctx context.Context) error {
 	cfg := a.opts.Config.Shutdown
 	a.state.Store(stopping)
+	for _, l := range a.listeners {
+		l.leaving.Store(true) // who asks within the delay is told to come back elsewhere
+	}
 	select {
 	case <-time.After(cfg.DrainDelay):
 	case <-ctx.Done():

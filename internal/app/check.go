@@ -102,7 +102,7 @@ func checkConnect(ctx context.Context, cfg *configs.Config, out io.Writer) error
 	if err != nil {
 		return runtimeFailure(err)
 	}
-	c, err := newCore(cfg, shared{logger: logger, tokens: tokens})
+	c, err := newCore(cfg, shared{logger: logger, tokens: tokens, tell: func(string, error) {}})
 	if err != nil {
 		return runtimeFailure(err)
 	}

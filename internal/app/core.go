@@ -30,6 +30,7 @@ type core struct {
 	planner *routing.Planner
 	router  *routing.Router
 	proxy   *proxy.Proxy
+	watches []*fileWatch // of certificates
 	runner  *runner
 }
 
@@ -43,6 +44,8 @@ type shared struct {
 	memory  *consistency.Memories
 	// failover is told when a request moved from one cluster to another.
 	failover func(from, to, reason string)
+	// tell is told what became of changed files.
+	tell func(key string, err error)
 }
 
 // newCore builds a core; nothing of it runs or dials yet.
@@ -53,15 +56,32 @@ func newCore(cfg *configs.Config, s shared) (*core, error) {
 	}
 	c := &core{
 		cfg:     cfg,
-		pool:    upstream.New(upstream.Config{Clusters: clusters}),
+		pool:    upstream.New(upstreamConfig(cfg, clusters)),
 		planner: routing.NewPlanner(preferences(cfg)),
 		router:  routing.New(rules(cfg)),
 		runner:  newRunner(),
+	}
+	for i, cl := range cfg.Clusters {
+		if len(clientFiles(cl.TLS)) > 0 {
+			c.watches = append(c.watches, c.watch(i, cl, s.tell))
+		}
 	}
 	c.checker = health.New(healthConfig(cfg, c.pool, s.logger))
 	showsCertificate := slices.ContainsFunc(cfg.Clusters, func(c configs.Cluster) bool { return c.TLS != nil && c.TLS.CertFile != "" })
 	c.proxy = c.exchanges(s, showsCertificate)
 	return c, nil
+}
+
+// watch reads the certificates of a cluster again when their files change.
+func (c *core) watch(i int, cl configs.Cluster, tell func(string, error)) *fileWatch {
+	apply := func() error {
+		t, err := clientTLS(cl.TLS)
+		if err == nil {
+			c.pool.Use(cl.Name, t)
+		}
+		return err
+	}
+	return newFileWatch(fmt.Sprintf("clusters[%d].tls", i), func() []string { return clientFiles(cl.TLS) }, apply, tell)
 }
 
 // exchanges makes the room that serves the requests.
@@ -71,7 +91,7 @@ func (c *core) exchanges(s shared, showsCertificate bool) *proxy.Proxy {
 		Tokens: s.tokens, Metrics: s.metrics, Failover: s.failover, Logger: s.logger,
 		ShowsCertificate: showsCertificate, NoReplay: c.cfg.Sessions.ReplayExcept,
 		PrimaryWait: primaryWait(c.cfg), Budget: s.budget, Memories: memories(c.cfg, s.memory),
-		Hedge: c.cfg.Routing.Hedge, MaxInFlight: c.cfg.Routing.MaxInFlight,
+		Hedge: c.cfg.Routing.Hedge, MaxInFlight: c.cfg.Routing.MaxInFlight, KeepBody: c.cfg.Limits.RepeatBody,
 		AttemptTimeout: 2 * c.cfg.Health.Timeout,
 	})
 }
@@ -81,6 +101,10 @@ func (c *core) exchanges(s shared, showsCertificate bool) *proxy.Proxy {
 func (c *core) start(ctx context.Context) {
 	c.runner.run(c.checker.Run)
 	c.runner.run(c.keepWarm)
+	c.runner.run(c.pool.Run)
+	for _, w := range c.watches {
+		c.runner.run(w.Run)
+	}
 	timer := time.NewTimer(3*c.cfg.Health.Timeout + time.Second) // name, health, replication
 	defer timer.Stop()
 	select {

@@ -20,7 +20,9 @@ func (a *App) newNameserver(d *configs.DNS) (*nameserver, error) {
 	if d == nil {
 		return nil, nil //nolint:nilnil // no DNS server is not an error
 	}
-	server, err := dnsserver.New(a.dnsConfig(d))
+	cfg := a.dnsConfig(d)
+	cfg.TCP, cfg.UDP = a.sockets.room(dnsSocket, d.Address), a.sockets.datagrams(dnsSocket, d.Address)
+	server, err := dnsserver.New(cfg)
 	if err != nil {
 		return nil, err
 	}

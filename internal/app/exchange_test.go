@@ -544,11 +544,11 @@ func TestMalformedHTTP(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
 	for request, status := range map[string]string{
-		"GET /v1/%zz HTTP/1.1\r\nHost: h\r\n\r\n":                            "400 Bad Request",
-		"nonsense\r\n\r\n":                                                   "400 Bad Request",
-		"GET /v1/x HTTP/1.1\r\n\r\n":                                         "400 Bad Request",
-		"POST /v1/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: rot13\r\n\r\n": "501 Not Implemented",
-		"GET /v1/x HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", maxHeader+8192) + "\r\n\r\n": "431 Request Header Fields Too Large",
+		"GET /v1/%zz HTTP/1.1\r\nHost: h\r\n\r\n":                                              "400 Bad Request",
+		"nonsense\r\n\r\n":                                                                     "400 Bad Request",
+		"GET /v1/x HTTP/1.1\r\n\r\n":                                                           "400 Bad Request",
+		"POST /v1/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: rot13\r\n\r\n":                   "501 Not Implemented",
+		"GET /v1/x HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 64<<10+8192) + "\r\n\r\n": "431 Request Header Fields Too Large",
 	} {
 		d := net.Dialer{Timeout: 5 * time.Second}
 		c, err := d.DialContext(t.Context(), "tcp", w.app.Addresses()[0])

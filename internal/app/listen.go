@@ -5,112 +5,291 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
-	"strings"
+	"os/user"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/vrproxy/vrproxy/configs"
 	"github.com/vrproxy/vrproxy/proxy"
 )
 
-const (
-	headerTimeout = 10 * time.Second // for a client to send its header
-	idleTimeout   = 5 * time.Minute  // of a kept-alive client connection
-	maxHeader     = 64 << 10
-)
+// front is what the listeners share.
+type front struct {
+	cores   *current
+	logger  *zap.Logger
+	metrics *frontMetrics
+	tell    func(key string, err error) // what became of changed files
+}
 
 // listener is one bound address for applications.
 type listener struct {
-	net    net.Listener
-	server *http.Server
+	address string // as configured
+	net     net.Listener
+	server  *http.Server
+	front   *front
+	gate    *gate
+	busy    atomic.Int64 // requests in flight
+	leaving atomic.Bool  // clients are asked to go
+
+	mu  sync.Mutex // of changes
+	now atomic.Pointer[terms]
+}
+
+// terms are what a reload may change of a listener.
+type terms struct {
+	key    string           // of the configuration
+	listen configs.Listener // what it says there
 	policy proxy.Policy
-	busy   atomic.Int64 // requests in flight
+	tls    *tls.Config // nil: plain HTTP
 }
 
-// listen binds one configured address. Nothing is served yet.
-func listen(ctx context.Context, cfg *configs.Config, l configs.Listener, cores *current, logger *zap.Logger) (*listener, error) {
-	out := &listener{policy: policy(cfg, l)}
-	var err error
-	if path, ok := strings.CutPrefix(l.Address, "unix://"); ok {
-		out.net, err = listenUnix(ctx, path, l.Mode)
-	} else {
-		var lc net.ListenConfig
-		out.net, err = lc.Listen(ctx, "tcp", l.Address)
-	}
+// newTerms reads the files of a listener's TLS.
+func newTerms(cfg *configs.Config, i int) (*terms, error) {
+	l := cfg.Listeners[i]
+	t, err := serverTLS(l.TLS)
 	if err != nil {
-		return nil, fmt.Errorf("listening on %s: %w; stop what uses the address, or choose another", l.Address, err)
+		return nil, fmt.Errorf("listening on %s: %w", l.Address, err)
 	}
-	if l.TLS != nil {
-		t, err := serverTLS(l.TLS)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("listening on %s: %w", l.Address, err), out.net.Close())
+	return &terms{key: fmt.Sprintf("listeners[%d].tls", i), listen: l, policy: policy(cfg, l), tls: t}, nil
+}
+
+// permit refuses plain HTTP where others could listen in. The file is held to it, too,
+// but can't know where a socket is that systemd made.
+func (t *terms) permit(socket net.Listener) error {
+	if t.tls == nil && !t.listen.AllowPlaintext && !private(socket.Addr()) {
+		return fmt.Errorf("listening on %s: %w", socket.Addr(), errBeyondLoopback)
+	}
+	return nil
+}
+
+// listen binds one configured address, or takes the socket that was passed for it.
+// Nothing is served yet.
+func (f *front) listen(ctx context.Context, cfg *configs.Config, i int, passed net.Listener) (*listener, error) {
+	l := cfg.Listeners[i]
+	t, err := newTerms(cfg, i)
+	if err != nil {
+		return nil, err
+	}
+	if passed == nil {
+		if passed, err = bind(ctx, l); err != nil {
+			return nil, fmt.Errorf("listening on %s: %w; stop what uses the address, or choose another", l.Address, err)
 		}
-		out.net = tls.NewListener(out.net, t)
-	} else {
+	}
+	if err := t.permit(passed); err != nil {
+		return nil, errors.Join(err, passed.Close())
+	}
+	return f.serverOf(cfg, l.Address, passed, t), nil
+}
+
+func (f *front) serverOf(cfg *configs.Config, address string, socket net.Listener, t *terms) *listener {
+	out := &listener{address: address, front: f, gate: newGate(address, f.metrics)}
+	out.now.Store(t)
+	out.net = gated{Listener: socket, gate: out.gate, plain: t.tls == nil}
+	if t.tls == nil {
 		out.net = vaultShaped{out.net}
+	} else {
+		out.net = tls.NewListener(out.net, &tls.Config{MinVersion: t.tls.MinVersion, GetConfigForClient: out.secure})
 	}
+	out.gate.limit.Store(int64(cfg.Limits.Connections))
 	out.server = &http.Server{
-		Handler:           out.handler(cores),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          zap.NewStdLog(logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel))), // net/http complains about clients, at info
+		Handler:           http.HandlerFunc(out.serveHTTP),
+		ReadHeaderTimeout: cfg.Limits.HeaderTimeout,
+		IdleTimeout:       cfg.Limits.IdleTimeout,
+		MaxHeaderBytes:    cfg.Limits.HeaderBytes,
+		ConnState:         out.gate.state,
+		ErrorLog:          zap.NewStdLog(f.logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel))), // net/http complains about clients, at info
 	}
-	return out, nil
+	return out
 }
 
-// handler serves each request with the core that is current when it arrives.
-func (l *listener) handler(cores *current) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		l.busy.Add(1)
-		defer l.busy.Add(-1)
-		cores.p.Load().proxy.Handler(l.policy).ServeHTTP(w, r)
+// secure gives the TLS of the moment.
+func (l *listener) secure(*tls.ClientHelloInfo) (*tls.Config, error) { return l.now.Load().tls, nil }
+
+// serveHTTP serves a request with the core that is current when it arrives.
+func (l *listener) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if l.leaving.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	if !l.front.metrics.flight.enter() {
+		refuse(w, overloaded("too many requests are in flight (limits.in_flight)"))
+		return
+	}
+	defer l.front.metrics.flight.leave()
+	l.busy.Add(1)
+	defer l.busy.Add(-1)
+	l.front.cores.p.Load().proxy.Handler(l.now.Load().policy).ServeHTTP(w, r)
+}
+
+func refuse(w http.ResponseWriter, a *http.Response) {
+	maps.Copy(w.Header(), a.Header)
+	w.WriteHeader(a.StatusCode)
+	_, _ = io.Copy(w, a.Body) // the client may be gone
+}
+
+// serve serves until drain, or until the socket fails.
+func (l *listener) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watch := newFileWatch(l.now.Load().key, func() []string { return serverFiles(l.now.Load().listen.TLS) }, l.readAgain, l.front.tell)
+	var g errgroup.Group
+	g.Go(func() error { return watch.Run(ctx) })
+	g.Go(func() error {
+		defer cancel()
+		if err := l.server.Serve(l.net); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving %s: %w", l.net.Addr(), err)
+		}
+		return nil
 	})
+	return g.Wait()
 }
 
-func (l *listener) serve(context.Context) error {
-	if err := l.server.Serve(l.net); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving %s: %w", l.net.Addr(), err)
+// readAgain reads certificate, key and authorities from their files.
+func (l *listener) readAgain() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next := *l.now.Load()
+	t, err := serverTLS(next.listen.TLS)
+	if err != nil {
+		return err
+	}
+	next.tls = t
+	l.now.Store(&next)
+	return nil
+}
+
+// change puts new terms to use for requests and connections that begin from now on.
+func (l *listener) change(t *terms, limits configs.Limits) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.now.Swap(t)
+	l.gate.limit.Store(int64(limits.Connections))
+	same := before.listen.Mode == t.listen.Mode && before.listen.User == t.listen.User && before.listen.Group == t.listen.Group
+	if _, path := t.listen.Endpoint(); t.listen.IsUnix() && !same {
+		return own(path, t.listen)
 	}
 	return nil
 }
 
 // drain lets requests in flight finish until ctx ends and returns how many were cut.
 func (l *listener) drain(ctx context.Context) int64 {
-	if err := l.server.Shutdown(ctx); err == nil {
+	l.leaving.Store(true)
+	err := l.server.Shutdown(ctx)
+	if err == nil {
+		err = l.quiet(ctx) // tunnels are not the server's any more
+	}
+	if err == nil {
 		return 0
 	}
 	cut := l.busy.Load()
 	_ = l.server.Close()
+	l.gate.closeAll()
 	return cut
 }
 
-// listenUnix binds a socket file, replacing one that nobody serves any more.
-func listenUnix(ctx context.Context, path string, mode os.FileMode) (net.Listener, error) {
+// quiet waits until no request is in flight.
+func (l *listener) quiet(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for l.busy.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err() //nolint:wrapcheck // only whether matters
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+func bind(ctx context.Context, l configs.Listener) (net.Listener, error) {
+	network, address := l.Endpoint()
+	if network == "unix" {
+		return listenUnix(ctx, address, l)
+	}
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", path)
+	return lc.Listen(ctx, network, address)
+}
+
+// listenUnix binds a socket file, replacing one that nobody serves any more.
+func listenUnix(ctx context.Context, path string, l configs.Listener) (net.Listener, error) {
+	var lc net.ListenConfig
+	socket, err := lc.Listen(ctx, "unix", path)
 	if errors.Is(err, syscall.EADDRINUSE) && abandoned(ctx, path) {
 		if err := os.Remove(path); err != nil {
 			return nil, err
 		}
-		l, err = lc.Listen(ctx, "unix", path)
+		socket, err = lc.Listen(ctx, "unix", path)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if err := own(path, l); err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	return socket, nil
+}
+
+// own gives a socket file its owner and mode.
+func own(path string, l configs.Listener) error {
+	uid, gid, err := owner(l)
+	if err != nil {
+		return err
+	}
+	if uid >= 0 || gid >= 0 {
+		if err := os.Chown(path, uid, gid); err != nil {
+			return fmt.Errorf("giving the socket to user %q, group %q: %w", l.User, l.Group, err)
+		}
+	}
+	mode := l.Mode
 	if mode == 0 {
 		mode = configs.DefaultSocketMode
 	}
-	if err := os.Chmod(path, mode); err != nil {
-		return nil, errors.Join(err, l.Close())
+	return os.Chmod(path, mode)
+}
+
+// owner finds the numbers of a user and a group; -1 leaves one as it is.
+func owner(l configs.Listener) (uid, gid int, err error) {
+	uid, gid = -1, -1
+	if l.User != "" {
+		uid, err = number(l.User, func(name string) (string, error) {
+			u, err := user.Lookup(name)
+			if err != nil {
+				return "", err
+			}
+			return u.Uid, nil
+		})
 	}
-	return l, nil
+	if err == nil && l.Group != "" {
+		gid, err = number(l.Group, func(name string) (string, error) {
+			g, err := user.LookupGroup(name)
+			if err != nil {
+				return "", err
+			}
+			return g.Gid, nil
+		})
+	}
+	return uid, gid, err
+}
+
+func number(name string, lookup func(string) (string, error)) (int, error) {
+	if n, err := strconv.Atoi(name); err == nil && n >= 0 {
+		return n, nil
+	}
+	id, err := lookup(name)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(id)
 }
 
 func abandoned(ctx context.Context, path string) bool {

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/spf13/cobra"
 )
 
@@ -29,7 +30,11 @@ type Process struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Signals        <-chan os.Signal // SIGINT, SIGTERM, SIGHUP
+	Files          []*os.File       // sockets that whoever started the process made for it
 }
+
+// PassedFiles are the sockets of LISTEN_FDS, which systemd passes.
+func PassedFiles() []*os.File { return activation.Files(true) }
 
 // OSSignals delivers the signals the commands react to, for the life of the
 // process.

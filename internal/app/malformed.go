@@ -56,6 +56,9 @@ func shaped(status string) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nX-Vrproxy-Error: bad-request\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(body), body)
 }
 
+// NetConn is the connection below.
+func (c *shapedConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite lets net/http end its side first, so that a refusal is not lost with
 // the connection.
 func (c *shapedConn) CloseWrite() error {

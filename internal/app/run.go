@@ -92,7 +92,7 @@ func runCommand(p Process) *cobra.Command {
 				defer stop()
 				d.changes = changes
 			}
-			return d.run(cmd.Context(), Options{Config: cfg, Logger: newLogger(p.Stderr, cfg.Log, level), Level: level})
+			return d.run(cmd.Context(), Options{Config: cfg, Logger: newLogger(p.Stderr, cfg.Log, level), Level: level, Files: p.Files})
 		},
 	}
 	flags.register(cmd)
@@ -122,7 +122,8 @@ func (d *daemonRun) run(ctx context.Context, o Options) error {
 	if err := checkFiles(o.Config, true, d.p.Stderr); err != nil {
 		return err
 	}
-	noCore()
+	keepMemory()
+	boundMemory(o.Logger)
 	a, err := New(ctx, o)
 	if err != nil {
 		return runtimeFailure(err)

@@ -1,15 +1,13 @@
 package app
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/net/http/httpproxy"
 
 	"github.com/vrproxy/vrproxy/configs"
 	"github.com/vrproxy/vrproxy/health"
@@ -128,6 +126,17 @@ func homeOf(cfg *configs.Config, name string) string {
 	return name
 }
 
+func upstreamConfig(cfg *configs.Config, clusters []upstream.Cluster) upstream.Config {
+	c := cfg.Connections
+	out := upstream.Config{
+		Clusters: clusters, PerNode: c.PerNode, IdlePerNode: c.IdlePerNode, IdleTimeout: c.IdleTimeout, Lifetime: c.Lifetime, NoHTTP2: !c.HTTP2,
+	}
+	if c.EnvironmentProxy {
+		out.Proxy = httpproxy.FromEnvironment().ProxyFunc()
+	}
+	return out
+}
+
 func upstreamClusters(cfg *configs.Config) ([]upstream.Cluster, error) {
 	var out []upstream.Cluster
 	var problems []error
@@ -139,60 +148,6 @@ func upstreamClusters(cfg *configs.Config) ([]upstream.Cluster, error) {
 		out = append(out, upstream.Cluster{Name: c.Name, TLS: t})
 	}
 	return out, errors.Join(problems...)
-}
-
-func clientTLS(c *configs.ClientTLS) (*tls.Config, error) {
-	if c == nil {
-		return nil, nil //nolint:nilnil // no TLS settings is not an error
-	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName, InsecureSkipVerify: c.InsecureSkipVerify} //nolint:gosec // the operator's explicit choice, warned about at start
-	if c.CAFile != "" {
-		pool, err := certPool(c.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		t.RootCAs = pool
-	}
-	if c.CertFile != "" {
-		pair := &keyPair{cert: c.CertFile, key: c.KeyFile}
-		if _, err := pair.load(); err != nil {
-			return nil, err
-		}
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.load() }
-	}
-	return t, nil
-}
-
-func serverTLS(c *configs.ServerTLS) (*tls.Config, error) {
-	pair := &keyPair{cert: c.CertFile, key: c.KeyFile}
-	if _, err := pair.load(); err != nil {
-		return nil, err
-	}
-	t := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.load() },
-	}
-	if c.ClientCAFile != "" {
-		pool, err := certPool(c.ClientCAFile)
-		if err != nil {
-			return nil, err
-		}
-		t.ClientCAs, t.ClientAuth = pool, tls.RequireAndVerifyClientCert
-	}
-	return t, nil
-}
-
-func certPool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading authorities: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", file)
-	}
-	return pool, nil
 }
 
 // options gives the login options by their configured names. Secrets are revealed

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -35,6 +36,10 @@ type Config struct {
 	// Addr is the host:port of both the UDP and the TCP socket; port 0 picks one
 	// that is free for both.
 	Addr string
+	// TCP and UDP are sockets that are bound already, both of them, in place of Addr;
+	// may be nil.
+	TCP net.Listener
+	UDP net.PacketConn
 	// Zone is the domain that is answered from the topology, with or without the
 	// final dot; not the root.
 	Zone string

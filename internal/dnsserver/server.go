@@ -42,7 +42,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("dns server: %w", err)
 	}
 	s := &Server{reloaded: make(chan struct{}, 1), complain: newComplaints(cfg.Logger)}
-	if err := s.bind(cfg.Addr); err != nil {
+	if err := s.sockets(cfg); err != nil {
 		return nil, fmt.Errorf("dns server: %w", err)
 	}
 	if err := s.assemble(cfg); err != nil {
@@ -76,6 +76,28 @@ func (s *Server) Reload(cfg Config) error {
 	default:
 	}
 	return nil
+}
+
+// sockets takes those that are bound already, or binds some.
+func (s *Server) sockets(cfg Config) (err error) {
+	if cfg.TCP == nil && cfg.UDP == nil {
+		return s.bind(cfg.Addr)
+	}
+	tcp, isTCP := addrOf(cfg.TCP).(*net.TCPAddr)
+	udp, isUDP := cfg.UDP.(*net.UDPConn)
+	if !isTCP || !isUDP {
+		return errors.New("one socket for TCP and one for UDP are needed, or none")
+	}
+	s.tcp, s.addr = cfg.TCP, tcp.AddrPort()
+	s.udp, err = newPacketConn(udp, s.quick)
+	return err
+}
+
+func addrOf(l net.Listener) net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
 }
 
 // bind takes the TCP port first: fewer programs pick TCP ports at random, so the

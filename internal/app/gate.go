@@ -1,0 +1,244 @@
+package app
+
+import (
+	"bytes"
+	"container/list"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vrproxy/vrproxy/proxy"
+)
+
+// gate bounds the connections of one listener. When there are as many as may be, a new
+// one takes the place of the one that was idle for longest, so that those who keep
+// connections for nothing do not shut out those with requests.
+type gate struct {
+	limit  atomic.Int64
+	open   prometheus.Gauge
+	beyond *prometheus.CounterVec // by outcome
+
+	mu    sync.Mutex
+	conns map[*clientConn]struct{}
+	idle  list.List // of *clientConn, longest first
+}
+
+func newGate(address string, m *frontMetrics) *gate {
+	return &gate{
+		open: m.connections.WithLabelValues(address), beyond: m.beyond.MustCurryWith(prometheus.Labels{"listener": address}),
+		conns: make(map[*clientConn]struct{}),
+	}
+}
+
+// admit takes a connection in. False: there is no room, and the caller closes it.
+func (g *gate) admit(c net.Conn) (*clientConn, bool) {
+	g.mu.Lock()
+	var spare *clientConn
+	if int64(len(g.conns)) >= g.limit.Load() {
+		longest := g.idle.Front()
+		if longest == nil {
+			g.mu.Unlock()
+			g.beyond.WithLabelValues("refused").Inc()
+			return nil, false
+		}
+		spare, _ = longest.Value.(*clientConn)
+		g.drop(spare)
+	}
+	in := &clientConn{Conn: c, gate: g}
+	g.conns[in] = struct{}{}
+	g.open.Inc()
+	g.mu.Unlock()
+	if spare != nil {
+		g.beyond.WithLabelValues("idle_closed").Inc()
+		_ = spare.Conn.Close()
+	}
+	return in, true
+}
+
+// drop forgets a connection. The caller holds the lock.
+func (g *gate) drop(c *clientConn) {
+	if _, ok := g.conns[c]; !ok {
+		return
+	}
+	delete(g.conns, c)
+	g.busy(c)
+	g.open.Dec()
+}
+
+// busy takes a connection out of the idle ones. The caller holds the lock.
+func (g *gate) busy(c *clientConn) {
+	if c.idle != nil {
+		g.idle.Remove(c.idle)
+		c.idle = nil
+	}
+}
+
+// state is told by net/http what becomes of a connection.
+func (g *gate) state(conn net.Conn, s http.ConnState) {
+	c := clientConnOf(conn)
+	if c == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.busy(c)
+	if _, ok := g.conns[c]; ok && s == http.StateIdle {
+		c.idle = g.idle.PushBack(c)
+	}
+}
+
+// closeAll closes what is left: tunnels, which are no longer the server's.
+func (g *gate) closeAll() {
+	g.mu.Lock()
+	left := make([]*clientConn, 0, len(g.conns))
+	for c := range g.conns {
+		left = append(left, c)
+	}
+	g.mu.Unlock()
+	for _, c := range left {
+		_ = c.Close()
+	}
+}
+
+// clientConn is a connection that its gate knows.
+type clientConn struct {
+	net.Conn
+	gate *gate
+	idle *list.Element // guarded by the gate
+}
+
+// Close also makes room for another.
+func (c *clientConn) Close() error {
+	c.gate.mu.Lock()
+	c.gate.drop(c)
+	c.gate.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// CloseWrite lets net/http end its side first, so that a refusal is not lost with the
+// connection.
+func (c *clientConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// clientConnOf finds it below what was put around it.
+func clientConnOf(conn net.Conn) *clientConn {
+	for {
+		switch c := conn.(type) {
+		case *clientConn:
+			return c
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// gated is a socket whose connections pass the gate.
+type gated struct {
+	net.Listener
+	gate  *gate
+	plain bool // HTTP can be spoken to who is refused
+}
+
+// Accept gives the next connection that there is room for.
+func (l gated) Accept() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if in, ok := l.gate.admit(raw); ok {
+			return in, nil
+		}
+		if l.plain {
+			_ = raw.SetWriteDeadline(time.Now().Add(soon))
+			_ = overloaded("too many connections (limits.connections)").Write(raw) // as a courtesy
+		}
+		_ = raw.Close()
+	}
+}
+
+// overloaded is the answer to what there is no room for.
+func overloaded(text string) *http.Response {
+	body, _ := json.Marshal(map[string][]string{"errors": {"vrproxy: " + text}}) // strings always marshal
+	return &http.Response{
+		StatusCode: http.StatusServiceUnavailable, ProtoMajor: 1, ProtoMinor: 1, Close: true,
+		Header: http.Header{
+			"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "Retry-After": {"1"}, proxy.HeaderError: {overload},
+		},
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}
+}
+
+// overload is the code of what is refused for want of room.
+const overload = "overloaded"
+
+// inFlight bounds the requests of all listeners together.
+type inFlight struct {
+	limit   atomic.Int64
+	number  atomic.Int64
+	gauge   prometheus.Gauge
+	refused prometheus.Counter
+}
+
+// enter is false when there are too many. Who entered has to leave.
+func (f *inFlight) enter() bool {
+	if f.number.Add(1) > f.limit.Load() {
+		f.number.Add(-1)
+		f.refused.Inc()
+		return false
+	}
+	f.gauge.Inc()
+	return true
+}
+
+func (f *inFlight) leave() {
+	f.number.Add(-1)
+	f.gauge.Dec()
+}
+
+// frontMetrics count what the limits do.
+type frontMetrics struct {
+	connections *prometheus.GaugeVec
+	beyond      *prometheus.CounterVec
+	flight      *inFlight
+}
+
+func newFrontMetrics(r prometheus.Registerer) *frontMetrics {
+	m := &frontMetrics{
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vrproxy_connections", Help: "Connections of clients, by listener."}, []string{"listener"}),
+		beyond: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vrproxy_connections_beyond_limit_total", Help: "Connections beyond limits.connections, by whether an idle one was closed for them or they were refused.",
+		}, []string{"listener", "outcome"}),
+		flight: &inFlight{
+			gauge:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "vrproxy_requests_in_flight", Help: "Client requests being served."}),
+			refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_requests_beyond_limit_total", Help: "Client requests refused because of limits.in_flight."}),
+		},
+	}
+	r.MustRegister(m.connections, m.beyond, m.flight.gauge, m.flight.refused)
+	return m
+}
+
+// errBeyondLoopback is what a listener without TLS must not do.
+var errBeyondLoopback = errors.New("tokens and secrets would cross the network in plain text; give the listener tls, or accept that with allow_plaintext: true")
+
+// private reports whether nobody beyond this machine can listen in on a socket.
+func private(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
+}
+
+// soon bounds what is written to a client that is not served.
+const soon = time.Second

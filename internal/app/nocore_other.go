@@ -1,6 +1,0 @@
-//go:build !unix
-
-package app
-
-// noCore has nothing to do where there are no core files.
-func noCore() {}
