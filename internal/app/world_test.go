@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -27,12 +28,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a laboratory with a proxy in front, as a user's application sees it.
 type world struct {
-	tb    testing.TB
-	lab   *lab.Lab
-	app   *App
-	logs  *syncBuffer
-	http  *http.Client
-	token string
+	tb     testing.TB
+	lab    *lab.Lab
+	app    *App
+	logs   *syncBuffer
+	http   *http.Client
+	token  string
+	files  []*os.File // sockets that are passed
+	yamlOf string     // instead of the usual configuration
 }
 
 type syncBuffer struct {
@@ -59,11 +62,11 @@ func newWorld(tb testing.TB, extra string) *world {
 	return newWorldOn(tb, lab.Config{}, extra)
 }
 
-// newWorldOn is newWorld on another laboratory.
-func newWorldOn(tb testing.TB, cfg lab.Config, extra string) *world {
+// newWorldOn is newWorld on another laboratory, and passes sockets to the proxy.
+func newWorldOn(tb testing.TB, cfg lab.Config, extra string, files ...*os.File) *world {
 	tb.Helper()
 	cfg.Region = "eu-west"
-	w := &world{tb: tb, lab: labtest.Start(tb, cfg), logs: &syncBuffer{}, token: lab.RootToken}
+	w := &world{tb: tb, lab: labtest.Start(tb, cfg), logs: &syncBuffer{}, token: lab.RootToken, files: files}
 	w.http = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32}}
 	w.run(extra)
 	return w
@@ -74,7 +77,7 @@ func (w *world) run(extra string) {
 	w.tb.Helper()
 	tb, cfg := w.tb, w.config(extra)
 	level := zap.NewAtomicLevel()
-	app, err := New(context.Background(), Options{Config: cfg, Logger: newLogger(w.logs, configs.Log{Level: "debug", Format: "json"}, level), Level: level})
+	app, err := New(context.Background(), Options{Config: cfg, Logger: newLogger(w.logs, configs.Log{Level: "debug", Format: "json"}, level), Level: level, Files: w.files})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -110,6 +113,9 @@ func (w *world) stop() {
 }
 
 func (w *world) yaml(extra string) string {
+	if w.yamlOf != "" {
+		return w.yamlOf
+	}
 	var b strings.Builder
 	b.WriteString("region: eu-west\nshutdown: {drain_timeout: 5s}\n")
 	if !strings.Contains(extra, "admin:") {
