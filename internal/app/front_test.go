@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -396,5 +397,80 @@ func TestThousandsOfIdleConnections(t *testing.T) {
 	}
 	if open := w.metric("vrproxy_connections"); open > 2000 {
 		t.Errorf("%v connections are open", open)
+	}
+}
+
+// TestTunnelsAreCutAtTheEnd: a websocket has no end of its own, so it is cut when the
+// time to drain is over, and counted.
+func TestTunnelsAreCutAtTheEnd(t *testing.T) {
+	t.Parallel()
+	vault := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			rw.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(rw, `{"initialized":true,"sealed":false,"standby":false,"replication_performance_mode":"disabled","replication_dr_mode":"disabled","version":"1.21.1","data":{"mode":"disabled"}}`)
+			return
+		}
+		c, buffered, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+		_, _ = io.Copy(c, buffered)
+	}))
+	t.Cleanup(vault.Close)
+	w := &world{tb: t, logs: &syncBuffer{}, http: &http.Client{Transport: &http.Transport{}}}
+	w.yamlOf = fmt.Sprintf("region: a\nadmin: {address: \"127.0.0.1:0\"}\nlisteners: [{address: \"127.0.0.1:0\"}]\nshutdown: {drain_timeout: 200ms}\nclusters: [{name: a, region: a, addresses: [%q], role: primary}]\n", vault.URL)
+	w.run("")
+	var d net.Dialer
+	c, err := d.DialContext(t.Context(), "tcp", w.app.Addresses()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "GET /v1/sys/events/subscribe/kv HTTP/1.1\r\nHost: h\r\nX-Vault-Token: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	in := bufio.NewReader(c)
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	_, _ = io.WriteString(c, "x")
+	if b, err := in.ReadByte(); err != nil || b != 'x' {
+		t.Fatalf("%c, %v", b, err)
+	}
+	w.stop()
+	if _, err := in.ReadByte(); err == nil {
+		t.Error("the tunnel is still there")
+	}
+	if !strings.Contains(w.logs.String(), `"msg":"stopped","requests_cut":1`) {
+		t.Errorf("it was not counted: %s", w.logs.String())
+	}
+}
+
+// TestWhoAsksWhileDrainingIsToldToGo: so that the end of the delay cuts nobody.
+func TestWhoAsksWhileDrainingIsToldToGo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "shutdown: {drain_delay: 3s}")
+	if r := w.do("GET", "secret/data/hello", ""); r.header.Get("Connection") == "close" {
+		t.Error("told to go before the end")
+	}
+	done := make(chan error, 1)
+	go func() { done <- w.app.Stop(context.Background()) }()
+	eventually(t, "it is told to go", func() bool {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+w.app.Addresses()[0]+"/v1/sys/health", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := w.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.Close && resp.StatusCode == 200
+	})
+	w.http.CloseIdleConnections()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

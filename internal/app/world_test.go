@@ -117,7 +117,10 @@ func (w *world) yaml(extra string) string {
 		return w.yamlOf
 	}
 	var b strings.Builder
-	b.WriteString("region: eu-west\nshutdown: {drain_timeout: 5s}\n")
+	b.WriteString("region: eu-west\n")
+	if !strings.Contains(extra, "shutdown:") {
+		b.WriteString("shutdown: {drain_timeout: 5s}\n")
+	}
 	if !strings.Contains(extra, "admin:") {
 		b.WriteString("admin: {address: \"127.0.0.1:0\"}\n")
 	}
