@@ -143,6 +143,7 @@ func serverTLS(c *configs.ServerTLS) (*tls.Config, error) {
 			return nil, err
 		}
 		t.ClientCAs, t.ClientAuth = pool, tls.RequireAndVerifyClientCert
+		t.SessionTicketsDisabled = true // or who has one gets in when the authority has gone
 	}
 	return t, nil
 }

@@ -163,23 +163,30 @@ func (l gated) Accept() (net.Conn, error) {
 			return in, nil
 		}
 		if l.plain {
-			_ = raw.SetWriteDeadline(time.Now().Add(soon))
-			_ = overloaded("too many connections (limits.connections)").Write(raw) // as a courtesy
+			turnAway(raw, "too many connections (limits.connections)")
 		}
 		_ = raw.Close()
 	}
 }
 
 // overloaded is the answer to what there is no room for.
-func overloaded(text string) *http.Response {
+func overloaded(text string) (http.Header, []byte) {
 	body, _ := json.Marshal(map[string][]string{"errors": {"vrproxy: " + text}}) // strings always marshal
-	return &http.Response{
+	return http.Header{
+		"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "Retry-After": {"1"}, proxy.HeaderError: {overload},
+	}, body
+}
+
+// turnAway says so on a connection that no server was given. As a courtesy: the client
+// may be gone.
+func turnAway(c net.Conn, text string) {
+	header, body := overloaded(text)
+	answer := &http.Response{
 		StatusCode: http.StatusServiceUnavailable, ProtoMajor: 1, ProtoMinor: 1, Close: true,
-		Header: http.Header{
-			"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "Retry-After": {"1"}, proxy.HeaderError: {overload},
-		},
-		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 	}
+	_ = c.SetWriteDeadline(time.Now().Add(soon))
+	_ = answer.Write(c)
 }
 
 // overload is the code of what is refused for want of room.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -122,7 +121,7 @@ func (l *listener) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	if !l.front.metrics.flight.enter() {
-		refuse(w, overloaded("too many requests are in flight (limits.in_flight)"))
+		refuse(w, "too many requests are in flight (limits.in_flight)")
 		return
 	}
 	defer l.front.metrics.flight.leave()
@@ -131,10 +130,11 @@ func (l *listener) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	l.front.cores.p.Load().proxy.Handler(l.now.Load().policy).ServeHTTP(w, r)
 }
 
-func refuse(w http.ResponseWriter, a *http.Response) {
-	maps.Copy(w.Header(), a.Header)
-	w.WriteHeader(a.StatusCode)
-	_, _ = io.Copy(w, a.Body) // the client may be gone
+func refuse(w http.ResponseWriter, text string) {
+	header, body := overloaded(text)
+	maps.Copy(w.Header(), header)
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = w.Write(body) // the client may be gone
 }
 
 // serve serves until drain, or until the socket fails.

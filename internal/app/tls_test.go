@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -25,6 +24,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/vrproxy/vrproxy/internal/lab"
 	"github.com/vrproxy/vrproxy/internal/lab/labtest"
@@ -225,6 +226,12 @@ func TestCertificatesAreReplacedAsKubernetesDoes(t *testing.T) {
 		t.Fatal("a client of another authority was served")
 	}
 
+	resuming := a.client(friend)
+	resuming.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	if _, err := get(resuming, url); err != nil {
+		t.Fatal(err)
+	}
+
 	bad := a.file("bad.pem", "NOTHING", nil)
 	p.swap(map[string]string{"tls.crt": bad, "tls.key": bad, "ca.crt": bad})
 	eventually(t, "both tell of the bad files", func() bool { return w.metric("vrproxy_config_reloads_total", "outcome=error") == 2 })
@@ -245,6 +252,9 @@ func TestCertificatesAreReplacedAsKubernetesDoes(t *testing.T) {
 		if _, err := get(a.client(friend), url); err == nil {
 			t.Errorf("%s: a client of the old authority was served", url)
 		}
+	}
+	if _, err := get(resuming, url); err == nil {
+		t.Error("a client of the old authority resumed its session")
 	}
 	if resp, err := get(lasting, url); err != nil || resp.TLS.PeerCertificates[0].SerialNumber.Int64() != 2 {
 		t.Errorf("the connection that was there is gone: %v, %v", resp, err)
@@ -275,7 +285,7 @@ func TestTheAuthorityOfAClusterIsReplaced(t *testing.T) {
 		return &tls.Config{ClientAuth: tls.RequireAnyClientCert, Certificates: []tls.Certificate{*shown.Load()}, NextProtos: []string{"h2", "http/1.1"}}, nil
 	}}
 	front.EnableHTTP2 = true
-	front.Config.ErrorLog = log.New(io.Discard, "", 0) //nolint:depguard // httptest wants one
+	front.Config.ErrorLog = zap.NewStdLog(zap.NewNop())
 	front.StartTLS()
 	t.Cleanup(front.Close)
 	a.issue("proxy", 5)
