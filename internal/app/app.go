@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,14 +37,14 @@ type Options struct {
 }
 
 // App is one running proxy as a value: New binds, Start serves, Reload swaps,
-// Stop ends. It is used from one goroutine, save Ready and Admin.
+// Stop ends. It is used from one goroutine, save Ready, Addresses and Admin.
 type App struct {
 	opts       Options
 	shared     shared
 	cores      current
 	front      *front
 	sockets    *passedSockets
-	listeners  []*listener
+	bound      atomic.Pointer[[]*listener]
 	admin      *admin.Server
 	adminFiles *fileWatch  // nil: no TLS there
 	dns        *nameserver // nil: none
@@ -122,14 +123,23 @@ func (a *App) buildListeners(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.listeners = append(a.listeners, bound)
+		all := append(slices.Clone(a.listeners()), bound)
+		a.bound.Store(&all)
+	}
+	return nil
+}
+
+// listeners are those for applications, in the order of the file.
+func (a *App) listeners() []*listener {
+	if all := a.bound.Load(); all != nil {
+		return *all
 	}
 	return nil
 }
 
 func (a *App) closeListeners() error {
 	var errs []error
-	for _, l := range a.listeners {
+	for _, l := range a.listeners() {
 		errs = append(errs, closed(l.net))
 	}
 	return errors.Join(errs...)
@@ -246,7 +256,7 @@ func (a *App) Start(ctx context.Context) error {
 	if a.dns != nil {
 		a.dns.start()
 	}
-	for _, l := range a.listeners {
+	for _, l := range a.listeners() {
 		a.runner.run(l.serve)
 	}
 	a.state.Store(ready)
@@ -268,7 +278,7 @@ func (a *App) warnings() {
 // Addresses are where applications find the proxy, as bound.
 func (a *App) Addresses() []string {
 	var out []string
-	for _, l := range a.listeners {
+	for _, l := range a.listeners() {
 		out = append(out, l.net.Addr().String())
 	}
 	return out
@@ -320,7 +330,7 @@ func (a *App) Ready() error {
 func (a *App) Stop(ctx context.Context) error {
 	cfg := a.opts.Config.Shutdown
 	a.state.Store(stopping)
-	for _, l := range a.listeners {
+	for _, l := range a.listeners() {
 		l.leaving.Store(true) // who asks within the delay is told to come back elsewhere
 	}
 	select {
@@ -331,7 +341,7 @@ func (a *App) Stop(ctx context.Context) error {
 	defer cancel()
 	var g errgroup.Group
 	var cut atomic.Int64
-	for _, l := range a.listeners {
+	for _, l := range a.listeners() {
 		g.Go(func() error { cut.Add(l.drain(drainCtx)); return nil })
 	}
 	_ = g.Wait()

@@ -77,7 +77,7 @@ func (a *App) planListeners(ctx context.Context, cfg *configs.Config) (*listener
 			return nil, errors.Join(err, p.giveUp())
 		}
 	}
-	for _, l := range a.listeners {
+	for _, l := range a.listeners() {
 		if _, ok := p.kept[l]; !ok {
 			p.gone = append(p.gone, l)
 		}
@@ -96,7 +96,8 @@ func (p *listenerPlan) giveUp() error {
 
 func (a *App) planListener(ctx context.Context, cfg *configs.Config, i int, p *listenerPlan) error {
 	l := cfg.Listeners[i]
-	n := slices.IndexFunc(a.listeners, func(old *listener) bool { return old.address == l.Address })
+	listeners := a.listeners()
+	n := slices.IndexFunc(listeners, func(old *listener) bool { return old.address == l.Address })
 	if n < 0 {
 		if name, ok := l.Passed(); ok {
 			return fmt.Errorf("listening on %s: no socket named %s was passed when the process started; restart it", l.Address, name)
@@ -108,7 +109,7 @@ func (a *App) planListener(ctx context.Context, cfg *configs.Config, i int, p *l
 		p.fresh, p.all = append(p.fresh, fresh), append(p.all, fresh)
 		return nil
 	}
-	old := a.listeners[n]
+	old := listeners[n]
 	t, err := newTerms(cfg, i)
 	if err != nil {
 		return err
@@ -143,7 +144,7 @@ func (a *App) changeListeners(p *listenerPlan, cfg *configs.Config) {
 			return nil
 		})
 	}
-	a.listeners = p.all
+	a.bound.Store(&p.all)
 	a.opts.Config.Shutdown = cfg.Shutdown
 }
 
