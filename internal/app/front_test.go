@@ -379,9 +379,9 @@ func TestRequestsBeyondTheLimitAreRefused(t *testing.T) {
 
 // TestThousandsOfIdleConnections do not hurt those with requests.
 func TestThousandsOfIdleConnections(t *testing.T) { // not in parallel: it would hurt tests that measure
-	w := newWorld(t, "limits: {connections: 2000}")
+	w := newWorld(t, "limits: {connections: 2000}\nhealth: {interval: 5s, timeout: 5s}")
 	var d net.Dialer
-	for range 3000 {
+	for range 2500 {
 		c, err := d.DialContext(t.Context(), "tcp", w.app.Addresses()[0])
 		if err != nil {
 			t.Fatal(err)
