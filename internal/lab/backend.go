@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/vrproxy/vrproxy/internal/lab/core"
@@ -56,7 +57,9 @@ const sweepEvery = 5 * time.Second
 type simulated struct {
 	core  *core.Core
 	store *store.Store
-	at    map[*store.Store]uint64 // where following each source goes on; owned by the follower
+
+	mu sync.Mutex
+	at map[*store.Store]uint64 // where following each source goes on
 }
 
 func (s *simulated) execute(ctx context.Context, call *core.Call, forward core.Forward) *core.Reply {
@@ -96,7 +99,7 @@ func (s *simulated) follow(ctx context.Context, source backend, f follow) {
 
 // step applies what the source has, and reports whether there was anything.
 func (s *simulated) step(ctx context.Context, src *store.Store, f follow) bool {
-	seq, known := s.at[src]
+	seq, known := s.reached(src)
 	entries, ok := src.Since(seq)
 	if !known || !ok {
 		if pause(ctx, f.lag) != nil || !f.live() {
@@ -111,7 +114,7 @@ func (s *simulated) step(ctx context.Context, src *store.Store, f follow) bool {
 			return false
 		}
 		s.store.Apply(e, f.local)
-		s.at[src] = e.Seq
+		s.note(src, e.Seq)
 		f.progress(store.Position{Local: e.Seq, Replicated: s.store.Position().Replicated})
 	}
 	return len(entries) > 0
@@ -121,5 +124,28 @@ func (s *simulated) step(ctx context.Context, src *store.Store, f follow) bool {
 // the sources followed until now: this store's log no longer continues theirs.
 func (s *simulated) sync(src *store.Store, local bool) {
 	at := s.store.CopyFrom(src, local)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.at = map[*store.Store]uint64{src: at}
+}
+
+func (s *simulated) reached(src *store.Store) (uint64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seq, ok := s.at[src]
+	return seq, ok
+}
+
+func (s *simulated) note(src *store.Store, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at[src] = seq
+}
+
+// wipe removes everything, so that the next source is copied as a whole.
+func (s *simulated) wipe() {
+	s.mu.Lock()
+	s.at = map[*store.Store]uint64{}
+	s.mu.Unlock()
+	s.store.Wipe()
 }

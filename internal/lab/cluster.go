@@ -41,6 +41,8 @@ type Cluster struct {
 	role     string
 	drOf     *Cluster
 	upstream *Cluster // whom a secondary follows
+	perfSet  string   // id of the performance replication set
+	repl     replicating
 	listener *listener
 	conns    map[*conn]bool
 

@@ -13,6 +13,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,9 +28,10 @@ const Version = "1.21.1+ent"
 
 // The roles of a cluster.
 const (
-	rolePrimary   = "primary"
-	roleSecondary = "secondary"
-	roleDR        = "dr"
+	rolePrimary    = "primary"
+	roleSecondary  = "secondary"
+	roleDR         = "dr"
+	roleStandalone = "standalone" // replicates with nobody
 )
 
 // Config describes a lab. The zero value is the default set on free ports.
@@ -44,6 +46,18 @@ type Config struct {
 	NoIndex  bool            // no X-Vault-Index in answers
 	OwnIndex bool            // X-Vault-Index of another cluster is taken for satisfied
 	Logger   *zap.Logger     // nil: no logging
+
+	// Bare leaves the clusters unreplicated, whatever their configured roles: each has
+	// storage, keys and tokens of its own until sys/replication is told otherwise.
+	Bare bool
+	// SyncTime is how long a new secondary takes to copy its primary, default 1s.
+	SyncTime time.Duration
+	// Pause is how long a cluster serves nothing after its role was changed through
+	// sys/replication, default 200ms.
+	Pause time.Duration
+	// UniqueIDs makes a primary refuse a second activation token for an id that it
+	// knows already. Vault's documentation leaves open whether it does.
+	UniqueIDs bool
 
 	// VaultBin makes a real Vault Community process the engine of each cluster,
 	// behind the same front; package vault tells what that can't do.
@@ -83,6 +97,12 @@ func (c Config) withDefaults() Config {
 	if c.Lag == 0 {
 		c.Lag = 20 * time.Millisecond
 	}
+	if c.SyncTime == 0 {
+		c.SyncTime = time.Second
+	}
+	if c.Pause == 0 {
+		c.Pause = 200 * time.Millisecond
+	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
@@ -90,6 +110,9 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) validate() error {
+	if c.Bare && c.VaultBin != "" {
+		return errors.New("a bare lab needs simulated clusters: Vault Community does not replicate")
+	}
 	seen := map[string]bool{}
 	for _, cc := range c.Clusters {
 		if cc.Name == "" || seen[cc.Name] {

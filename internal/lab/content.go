@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -43,6 +44,8 @@ func content() []statement {
 		{"sys/mounts/pki", `{"type":"pki"}`},
 		{"sys/auth/userpass", `{"type":"userpass"}`},
 		{"sys/auth/approle", `{"type":"approle"}`},
+		{"sys/policies/acl/replication", `{"policy":"path \"sys/replication/*\" { capabilities = [\"create\", \"update\", \"sudo\"] }"}`},
+		{"auth/userpass/users/operator", `{"password":"operator","token_policies":["replication"]}`},
 		{"auth/userpass/users/demo", `{"password":"demo","token_policies":["demo"]}`},
 		{"auth/approle/role/demo", `{"token_policies":["demo"]}`},
 		{"auth/approle/role/demo/role-id", `{"role_id":"demo"}`},
@@ -78,11 +81,41 @@ func (l *Lab) fill() error {
 	if err := fillOne(b); err != nil {
 		return err
 	}
+	if l.cfg.Bare {
+		return l.fillBare(first)
+	}
 	return l.spread(first)
 }
 
-func fillOne(b *simulated) error {
-	for _, s := range content() {
+// fillBare gives every other cluster the little that a new Vault has, and one of them
+// something to lose.
+func (l *Lab) fillBare(first *Cluster) error {
+	for i, c := range l.clusters {
+		if c == first {
+			continue
+		}
+		b := c.backend.(*simulated)
+		if err := errors.Join(b.core.Bootstrap(), b.core.AddRoot(RootToken)); err != nil {
+			return err
+		}
+		if i != 1 {
+			continue
+		}
+		if err := write(b, []statement{
+			{"sys/mounts/team-a", `{"type":"kv","options":{"version":"2"}}`},
+			{"team-a/data/old", `{"data":{"from":"before replication"}}`},
+			{"sys/policies/acl/team-a", `{"policy":"path \"team-a/*\" { capabilities = [\"read\"] }"}`},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fillOne(b *simulated) error { return write(b, content()) }
+
+func write(b *simulated, list []statement) error {
+	for _, s := range list {
 		reply := b.execute(context.Background(), &core.Call{
 			Method: http.MethodPost, Path: s.path, Query: url.Values{}, Body: []byte(s.body),
 			Header: http.Header{"X-Vault-Token": {RootToken}},
@@ -122,5 +155,6 @@ func (l *Lab) spread(first *Cluster) error {
 func (l *Lab) copyFrom(c, from *Cluster, local bool) {
 	b, src := c.backend.(*simulated), from.backend.(*simulated).store
 	b.sync(src, local)
-	c.remote = store.Position{Local: b.at[src], Replicated: src.Position().Replicated}
+	at, _ := b.reached(src)
+	c.remote = store.Position{Local: at, Replicated: src.Position().Replicated}
 }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -34,6 +35,7 @@ func (c *Cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusRequestEntityTooLarge, "http: request body too large")
 		return
 	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	if err := c.delay(r.Context()); err != nil {
 		c.hangUp(w)
 		return
@@ -109,6 +111,10 @@ func redirect(w http.ResponseWriter, r *http.Request, to string) {
 
 // serveAPI hands a request to the backend and its answer back.
 func (c *Cluster) serveAPI(w http.ResponseWriter, r *http.Request, call *core.Call) {
+	if h := c.drAnswer(call); h != nil {
+		h(w)
+		return
+	}
 	if msg, status := c.refusal(); msg != "" {
 		writeError(w, status, msg)
 		return
@@ -137,6 +143,8 @@ func (c *Cluster) refusal() (string, int) {
 	switch {
 	case c.sealed:
 		return "Vault is sealed", http.StatusServiceUnavailable
+	case c.repl.busy(time.Now()):
+		return "local node not active but active cluster node not found", http.StatusInternalServerError
 	case c.role == roleDR:
 		return "path disabled in replication DR secondary mode", http.StatusBadRequest
 	default:

@@ -89,7 +89,7 @@ func healthCode(s snapshot, r *http.Request) (int, error) {
 		name, code = "drsecondarycode", 472
 	case s.pose == posePerformance && !yes(q, "perfstandbyok"):
 		name, code = "performancestandbycode", 473
-	case s.pose == poseStandby && !yes(q, "standbyok"):
+	case (s.pose == poseStandby || s.paused) && !yes(q, "standbyok"):
 		name, code = "standbycode", http.StatusTooManyRequests
 	}
 	if q.Get(name) == "" {
@@ -116,7 +116,7 @@ func yes(q url.Values, name string) bool {
 func (c *Cluster) healthBody(s snapshot) health {
 	h := health{
 		Initialized: s.pose != "uninitialized", Sealed: s.sealed || s.pose == "uninitialized",
-		Standby: s.sealed || s.pose != "", PerformanceStandby: s.pose == posePerformance,
+		Standby: s.sealed || s.pose != "" || s.paused, PerformanceStandby: s.pose == posePerformance,
 		PerformanceMode: "unknown", DRMode: "unknown",
 		ServerTime: c.now().Unix(), Version: Version, Enterprise: true,
 	}
@@ -129,7 +129,7 @@ func (c *Cluster) healthBody(s snapshot) health {
 		h.LastWAL = c.backend.position().Local
 	}
 	h.License = &license{State: "autoloaded", ExpiryTime: "2099-01-01T00:00:00Z"}
-	if s.role != rolePrimary {
+	if s.role == roleSecondary || s.role == roleDR {
 		h.CanaryAge = s.canaryAge().Milliseconds()
 	}
 	return h
@@ -162,8 +162,12 @@ func (c *Cluster) serveSealStatus(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, body)
 }
 
-// serveUnseal takes any key.
+// serveUnseal takes any key, where the cluster has none of its own.
 func (c *Cluster) serveUnseal(w http.ResponseWriter, r *http.Request) {
+	if !c.opens(jsonBody(r)["key"]) {
+		writeError(w, http.StatusBadRequest, "Unseal failed, invalid key")
+		return
+	}
 	c.Unseal()
 	c.serveSealStatus(w, r)
 }

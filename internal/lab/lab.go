@@ -44,9 +44,11 @@ func New(cfg Config) (*Lab, error) {
 		return nil, fmt.Errorf("configuring the lab: %w", err)
 	}
 	l := &Lab{cfg: cfg, setID: engine.UUID(), jitter: newJitter(cfg.Seed)}
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
+	key := newKey()
 	for i, cc := range cfg.Clusters {
+		if cfg.Bare {
+			cc.Role, key = roleStandalone, newKey()
+		}
 		c, err := l.newCluster(i, cc, key)
 		if c != nil {
 			l.clusters = append(l.clusters, c)
@@ -63,11 +65,18 @@ func New(cfg Config) (*Lab, error) {
 	return l, nil
 }
 
+// newKey is the key of a replication set.
+func newKey() []byte {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return key
+}
+
 func (l *Lab) newCluster(i int, cc ClusterConfig, key []byte) (*Cluster, error) {
 	c := &Cluster{
 		lab: l, name: cc.Name, region: cc.Region, id: engine.UUID(), rtt: cc.RTT, role: cc.Role,
 		wake: make(chan struct{}, 1), conns: map[*conn]bool{}, changed: make(chan struct{}),
-		applied: map[string]int{}, started: time.Now(), caughtUp: time.Now(),
+		applied: map[string]int{}, started: time.Now(), caughtUp: time.Now(), perfSet: l.setID, repl: newReplicating(l.cfg.Bare),
 	}
 	if c.region == "" {
 		c.region = cc.Name
@@ -97,6 +106,7 @@ func (l *Lab) equip(c *Cluster, key []byte) (err error) {
 	st := store.New(l.wakeAll)
 	c.backend = &simulated{store: st, at: map[*store.Store]uint64{}, core: core.New(core.Config{
 		Store: st, Name: c.name, ID: c.id, Key: key, NoIndex: l.cfg.NoIndex, OwnIdx: l.cfg.OwnIndex, Engines: engines.All(), Seal: c.Seal, Now: c.now,
+		Replicate: c.replicate,
 	})}
 	return nil
 }

@@ -22,12 +22,15 @@ func (l *Lab) promote(c *Cluster) error {
 			return fmt.Errorf("cluster %s can't be promoted: between Vault Community processes no copy of tokens and leases can be made; use simulated clusters", c.name)
 		}
 		old := c.drSource()
-		role, upstream := old.Role(), old.follows()
-		c.set(func() { c.role, c.upstream, c.drOf = role, upstream, nil })
+		if old == nil {
+			return fmt.Errorf("cluster %s is the copy of no cluster", c.name)
+		}
+		role, upstream, set := old.serving()
+		c.set(func() { c.role, c.upstream, c.drOf, c.perfSet, c.repl.drOn = role, upstream, nil, set, true })
 	default:
 		c.set(func() { c.role, c.upstream = rolePrimary, nil })
 	}
-	c.backend.setWritable(c.Role() == rolePrimary)
+	c.backend.setWritable(c.owns())
 	if c.Role() == rolePrimary {
 		l.followNew(c)
 	}
@@ -64,7 +67,7 @@ func (l *Lab) primary(c *Cluster) *Cluster {
 func (l *Lab) followNew(p *Cluster) {
 	for _, c := range l.clusters {
 		if c != p && c.Role() == roleSecondary {
-			c.set(func() { c.upstream = p })
+			c.set(func() { c.upstream, c.perfSet = p, p.perfSet })
 		}
 	}
 }
@@ -138,6 +141,7 @@ func (c *Cluster) progress(src *Cluster, p store.Position) {
 	if now.After(c.caughtUp) {
 		c.caughtUp = now
 	}
+	c.repl.fetched = true
 }
 
 // touch renews the time when the cluster last had everything; to be called

@@ -1,7 +1,11 @@
 package lab
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,22 +26,30 @@ type snapshot struct {
 	lag         time.Duration
 	skew        time.Duration // of the clock, beside the parent's
 	started     time.Time
+	paused      bool // its role was changed a moment ago
+	copied      bool // it has copied its primary at least once
+	progress    float64
+	id          string // as secondary
 }
 
 func (c *Cluster) snapshot() snapshot {
 	parent, linked := c.parent(), c.source() != nil
-	hasDR := len(c.lab.following(c, roleDR)) > 0
+	following := len(c.lab.following(c, roleDR)) > 0
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := snapshot{
-		role: c.role, pose: c.pose, sealed: c.sealed, performance: c.role, hasDR: hasDR, parent: parent, linked: linked,
+		role: c.role, pose: c.pose, sealed: c.sealed, performance: c.role, hasDR: following || c.repl.drOn, parent: parent, linked: linked,
 		remote: c.remote, caughtUp: c.caughtUp, lag: c.lab.cfg.Lag, started: c.started,
+		paused: c.repl.paused(time.Now()), copied: c.repl.copied(time.Now()), progress: c.repl.progress(time.Now()), id: c.repl.id,
 	}
-	if c.role == roleDR {
+	if c.role == roleDR || c.role == roleStandalone {
 		s.performance = "disabled"
 	}
 	if parent != nil {
 		s.skew = c.ahead() - parent.ahead()
+	}
+	if s.id == "" {
+		s.id = c.name
 	}
 	return s
 }
@@ -89,6 +101,31 @@ func (c *Cluster) serveReplication(part string) http.HandlerFunc {
 	}
 }
 
+// syncKeys is what a Merkle sync counts; the number of keys is of no interest here.
+const syncKeys = 1000
+
+// state is that of a secondary which reaches its primary.
+func (s snapshot) state() string {
+	switch {
+	case s.copied:
+		return "stream-wals"
+	case s.progress < 0.3:
+		return "merkle-diff"
+	default:
+		return "merkle-sync"
+	}
+}
+
+// merkleRoot is the same for the same data: here, for the same position in the same set.
+func (c *Cluster) merkleRoot(role string, p store.Position) string {
+	at := p.Replicated
+	if role == roleDR {
+		at = p.Local
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", c.setID(role), at))
+	return hex.EncodeToString(sum[:20])
+}
+
 func disabled() map[string]any { return map[string]any{"mode": "disabled"} }
 
 func (c *Cluster) performanceStatus(s snapshot) map[string]any {
@@ -119,9 +156,12 @@ func (c *Cluster) drStatus(s snapshot) map[string]any {
 
 // primaryStatus is the status of the side that is copied by clusters of a role.
 func (c *Cluster) primaryStatus(role string) map[string]any {
-	known, secondaries := []string{}, []map[string]any{}
+	known, secondaries := c.known(role), []map[string]any{}
 	for _, o := range c.lab.following(c, role) {
-		known = append(known, o.name)
+		id := o.snapshot().id
+		if !slices.Contains(known, id) {
+			known = append(known, id)
+		}
 		info := peer(o, o.source() == c)
 		info["replication_primary_canary_age_ms"] = strconv.FormatInt(o.snapshot().canaryAge().Milliseconds(), 10)
 		secondaries = append(secondaries, info)
@@ -130,19 +170,25 @@ func (c *Cluster) primaryStatus(role string) map[string]any {
 		"mode": rolePrimary, "state": "running", "cluster_id": c.setID(role), "known_secondaries": known,
 		"secondaries": secondaries, "last_wal": c.backend.position().Local, "last_reindex_epoch": "0",
 		"corrupted_merkle_tree": false, "last_corruption_check_epoch": "-62135596800",
-		"merkle_root": "0000000000000000000000000000000000000000", "primary_cluster_addr": "", "ssct_generation_counter": 0,
+		"merkle_root": c.merkleRoot(role, c.backend.position()), "primary_cluster_addr": c.advertised(role), "ssct_generation_counter": 0,
 	}
 }
 
 func (c *Cluster) secondaryStatus(s snapshot, wal uint64) map[string]any {
 	d := map[string]any{
 		"mode": roleSecondary, "state": "idle", "connection_state": "transient_failure", "cluster_id": c.setID(s.role),
-		"secondary_id": c.name, "last_remote_wal": wal, "known_primary_cluster_addrs": []string{}, "primaries": []map[string]any{},
+		"secondary_id": s.id, "last_remote_wal": wal, "known_primary_cluster_addrs": []string{}, "primaries": []map[string]any{},
 		"last_reindex_epoch": "0", "corrupted_merkle_tree": false, "last_corruption_check_epoch": "-62135596800",
-		"merkle_root": "0000000000000000000000000000000000000000", "last_start": s.started.UTC().Format(time.RFC3339), "ssct_generation_counter": 0,
+		"merkle_root": c.merkleRoot(s.role, s.remote), "last_start": s.started.UTC().Format(time.RFC3339), "ssct_generation_counter": 0,
 	}
 	if s.linked {
-		d["state"], d["connection_state"] = "stream-wals", "ready"
+		d["state"], d["connection_state"] = s.state(), "ready"
+	}
+	if d["state"] == "merkle-sync" {
+		d["sync_total_keys"], d["sync_progress"] = syncKeys, int(s.progress*syncKeys)
+	}
+	if s.paused && !s.copied {
+		d["mode"] = "bootstrapping"
 	}
 	if s.parent == nil {
 		return d
@@ -158,7 +204,9 @@ func (c *Cluster) secondaryStatus(s snapshot, wal uint64) map[string]any {
 // one for each DR pair.
 func (c *Cluster) setID(role string) string {
 	if role == roleSecondary || role == rolePrimary {
-		return c.lab.setID
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.perfSet
 	}
 	if p := c.drSource(); p != nil {
 		return p.id

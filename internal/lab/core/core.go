@@ -26,6 +26,10 @@ type Config struct {
 	Engines map[string]*engine.Engine // by mount type; kv version 2 is "kv2"
 	Seal    func()                    // called for sys/seal, may be nil
 	Now     func() time.Time          // the cluster's clock; default: the true one
+
+	// Replicate executes a write below sys/replication/, may be nil. sudo says whether
+	// the token has that capability on the path.
+	Replicate func(operation string, sudo bool, r *engine.Request) (*engine.Response, error)
 }
 
 // Forward executes a call at the primary, and fails when it can't be reached.
@@ -37,6 +41,7 @@ type Core struct {
 	engines map[string]*engine.Engine
 	locks   sync.Map // mount uuid → *sync.RWMutex
 	tokens  sync.Mutex
+	key     atomic.Pointer[[]byte] // of the replication set the cluster is in
 	table   atomic.Pointer[table]
 	acls    sync.Map // policy text → []rule
 	lines   broadcast
@@ -48,6 +53,7 @@ func New(cfg Config) *Core {
 		cfg.Now = time.Now
 	}
 	c := &Core{cfg: cfg, engines: map[string]*engine.Engine{}}
+	c.SetKey(cfg.Key)
 	for name, e := range cfg.Engines {
 		c.engines[name] = e
 	}
@@ -57,6 +63,12 @@ func New(cfg Config) *Core {
 	c.engines["identity"] = &engine.Engine{Type: "identity"}
 	return c
 }
+
+// SetKey takes over the key of a replication set.
+func (c *Core) SetKey(key []byte) { c.key.Store(&key) }
+
+// Key is the key of the replication set.
+func (c *Core) Key() []byte { return *c.key.Load() }
 
 func (c *Core) tx() *store.Tx { return &store.Tx{Store: c.cfg.Store} }
 

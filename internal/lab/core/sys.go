@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"hash"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,7 @@ func (c *Core) sysEngine() *engine.Engine {
 	routes = append(routes, c.leaseRoutes()...)
 	routes = append(routes, c.wrappingRoutes()...)
 	routes = append(routes, c.toolRoutes()...)
+	routes = append(routes, engine.Route{Pattern: "replication/*operation", Pure: true, Ops: ops{engine.Update: c.replicate}})
 	return &engine.Engine{Type: "system", Routes: routes}
 }
 
@@ -51,6 +53,14 @@ func (c *Core) toolRoutes() []engine.Route {
 		{Pattern: "namespaces", Ops: ops{engine.List: listNamespaces}},
 		{Pattern: "namespaces/*path", Ops: ops{engine.Read: readNamespace, engine.Update: createNamespace, engine.Delete: deleteNamespace}},
 	}
+}
+
+func (c *Core) replicate(r *engine.Request) (*engine.Response, error) {
+	if c.cfg.Replicate == nil {
+		return nil, engine.NoPath()
+	}
+	a := c.aclOf(r.Token)
+	return c.cfg.Replicate(r.Param("operation"), a.root || slices.Contains(a.capabilities("sys/"+r.Path), "sudo"), r)
 }
 
 func (c *Core) monitor(*engine.Request) (*engine.Response, error) {

@@ -58,7 +58,7 @@ func (c *Core) lookupBatch(id string) *engine.Token {
 
 // sign authenticates what every cluster of the set has to recognise.
 func (c *Core) sign(s string) string {
-	h := hmac.New(sha256.New, c.cfg.Key)
+	h := hmac.New(sha256.New, c.Key())
 	h.Write([]byte(s))
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -64,6 +64,20 @@ func (c *Core) wrap(tx *store.Tx, ns, path string, content []byte, ttl time.Dura
 	return &engine.Wrap{Token: t.ID, Accessor: t.Accessor, TTL: int64(ttl.Seconds()), CreationTime: t.Created, CreationPath: path}, nil
 }
 
+// Wrap puts content behind a token of one use.
+func (c *Core) Wrap(path string, content []byte, ttl time.Duration) (*engine.Wrap, error) {
+	return c.wrap(c.tx(), "", path, content, ttl)
+}
+
+// Unwrap gives the content of a wrapping token and ends the token.
+func (c *Core) Unwrap(token string) ([]byte, error) {
+	if t := c.lookup(token); t == nil || !t.OnlyWrapping {
+		return nil, badWrapping()
+	}
+	content, _, err := c.takeWrapped(&engine.Request{Data: map[string]any{"token": token}, Tx: c.tx()})
+	return []byte(content), err
+}
+
 // checkWrappingToken refuses, before anything else, a wrapping token that is
 // not one of this cluster, as Vault does.
 func (c *Core) checkWrappingToken(j *job) error {

@@ -51,6 +51,19 @@ func (s *Store) CopyFrom(src *Store, local bool) uint64 {
 	return pos.Local
 }
 
+// Wipe removes everything, as becoming a secondary does.
+func (s *Store) Wipe() {
+	s.mu.Lock()
+	for b := range s.data {
+		delete(s.data, b)
+		s.versions[b]++
+	}
+	s.log = nil
+	s.pos = Position{Local: s.pos.Local + 1} // forces the followers of s to copy as well
+	s.mu.Unlock()
+	s.onWrite()
+}
+
 func (s *Store) dump(local bool) (map[Bucket]map[string][]byte, Position) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
