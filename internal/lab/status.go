@@ -163,6 +163,7 @@ func (c *Cluster) primaryStatus(role string) map[string]any {
 			known = append(known, id)
 		}
 		info := peer(o, o.source() == c)
+		info["node_id"] = id
 		info["replication_primary_canary_age_ms"] = strconv.FormatInt(o.snapshot().canaryAge().Milliseconds(), 10)
 		secondaries = append(secondaries, info)
 	}

@@ -1,5 +1,6 @@
-// Package replication knows Vault Enterprise replication: here, what
-// sys/replication/status says. It decodes and does no I/O.
+// Package replication knows Vault Enterprise replication: what sys/replication/status
+// says, what is wrong with a picture of many clusters, which steps lead to a goal, and
+// when a cluster's data may be replaced. It decides and does no I/O; package operate does.
 package replication
 
 import (
@@ -17,6 +18,7 @@ const (
 	ModeSecondary     = "secondary"
 	ModeBootstrapping = "bootstrapping"
 	ModeDisabled      = "disabled"
+	ModeUnknown       = "unknown"
 )
 
 // StateStreaming is the state of a secondary that keeps up.
@@ -48,6 +50,11 @@ type Mode struct {
 	LastDRWAL          Number   `json:"last_dr_wal"`
 	LastRemoteWAL      Number   `json:"last_remote_wal"`
 	LastWAL            Number   `json:"last_wal"`
+	MerkleRoot         string   `json:"merkle_root"`
+	CorruptedTree      bool     `json:"corrupted_merkle_tree"`
+	PrimaryClusterAddr string   `json:"primary_cluster_addr"`
+	SyncProgress       Number   `json:"sync_progress"`
+	SyncTotalKeys      Number   `json:"sync_total_keys"`
 }
 
 // Peer is one node at the other end of a replication link.
@@ -55,6 +62,7 @@ type Peer struct {
 	APIAddress       string `json:"api_address"`
 	ClusterAddress   string `json:"cluster_address"`
 	ConnectionStatus string `json:"connection_status"`
+	NodeID           string `json:"node_id"` // at a primary: the id of the secondary
 	LastHeartbeat    string `json:"last_heartbeat"`
 	CanaryAgeMS      Number `json:"replication_primary_canary_age_ms"`
 	ClockSkewMS      Number `json:"clock_skew_ms"`
@@ -129,4 +137,18 @@ func Decode(body []byte) (Status, error) {
 		s.DR.Mode = ModeDisabled
 	}
 	return s, nil
+}
+
+// DecodeMode reads the body of sys/replication/performance/status or .../dr/status.
+func DecodeMode(body []byte) (Mode, error) {
+	var answer struct {
+		Data Mode `json:"data"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return Mode{}, fmt.Errorf("decoding a replication status: %w", err)
+	}
+	if answer.Data.Mode == "" {
+		answer.Data.Mode = ModeDisabled
+	}
+	return answer.Data, nil
 }
