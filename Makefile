@@ -30,8 +30,8 @@ help: ## list the targets
 build: ## build bin/vrproxy
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/vrproxy
 
-dev: ## run a multi-region laboratory with the proxy in front; needs nothing but Go
-	$(GO) run ./cmd/vrproxy dev
+dev: ## run a multi-region laboratory with the proxy in front; needs nothing but Go (ARGS=--bare: not yet replicated)
+	$(GO) run ./cmd/vrproxy dev $(ARGS)
 
 test: ## vet and test, with the race detector if there is a C compiler
 	$(GO) vet ./...

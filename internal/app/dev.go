@@ -22,6 +22,7 @@ type devFlags struct {
 	labPort                    int
 	latency                    bool
 	vaultBin                   string
+	bare                       bool
 	seed                       uint64
 	logLevel                   string
 }
@@ -43,6 +44,7 @@ func devCommand(p Process) *cobra.Command {
 	fl.IntVar(&f.labPort, "lab-port", 8301, "first of the clusters' ports; 0: any free ports")
 	fl.BoolVar(&f.latency, "latency", true, "simulate the round trips between regions")
 	fl.StringVar(&f.vaultBin, "vault-bin", "", "run real Vault processes of this binary behind the laboratory's replication")
+	fl.BoolVar(&f.bare, "bare", false, "clusters that do not replicate yet, to try vrproxy replication on")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of everything random in the laboratory")
 	fl.StringVar(&f.logLevel, "log-level", "warn", "debug, info, warn or error")
 	return cmd
@@ -51,7 +53,7 @@ func devCommand(p Process) *cobra.Command {
 func runDev(ctx context.Context, p Process, f devFlags) error {
 	level := zap.NewAtomicLevel()
 	logger := newLogger(p.Stderr, configs.Log{Level: configs.LogLevel(f.logLevel), Format: configs.LogConsole}, level)
-	l, err := lab.New(lab.Config{Clusters: lab.DefaultClusters(), Region: f.region, Latency: f.latency, BasePort: f.labPort, Seed: f.seed, Logger: logger, VaultBin: f.vaultBin})
+	l, err := lab.New(lab.Config{Clusters: lab.DefaultClusters(), Region: f.region, Latency: f.latency, BasePort: f.labPort, Seed: f.seed, Logger: logger, VaultBin: f.vaultBin, Bare: f.bare})
 	if err != nil {
 		return runtimeFailure(fmt.Errorf("starting the laboratory: %w", err))
 	}
@@ -119,6 +121,11 @@ func screen(w io.Writer, f devFlags, l *lab.Lab, a *App) {
 	_ = t.Flush() // a strings.Builder does not fail
 	address, adminURL := "http://"+a.Addresses()[0], "http://"+a.AdminAddress()
 	fmt.Fprintf(&b, "\n  export VAULT_ADDR=%s\n  export VAULT_TOKEN=%s          # or userpass demo/demo, AppRole demo/demo\n", address, lab.RootToken)
+	if f.bare {
+		bareScreen(&b, address, adminURL, l)
+		_, _ = io.WriteString(w, b.String())
+		return
+	}
 	fmt.Fprintf(&b, "\nTry:\n  curl -si -H \"X-Vault-Token: $VAULT_TOKEN\" $VAULT_ADDR/v1/secret/data/hello | grep -i -e x-vrproxy -e greeting\n")
 	try := "vault read database/creds/readonly"
 	if f.vaultBin != "" {
@@ -133,6 +140,23 @@ func screen(w io.Writer, f devFlags, l *lab.Lab, a *App) {
 	}
 	b.WriteString("Stop:   Ctrl-C\n\n")
 	_, _ = io.WriteString(w, b.String())
+}
+
+// bareScreen tells how to make the clusters replicate.
+func bareScreen(b *strings.Builder, address, adminURL string, l *lab.Lab) {
+	fmt.Fprintf(b, "  export VRPROXY_ADMIN_ADDR=%s     # where vrproxy replication finds the clusters\n", adminURL)
+	b.WriteString("\nThese clusters do not replicate yet. See, plan, and do it:\n" +
+		"  vrproxy replication status\n" +
+		"  vrproxy replication setup --primary us-east --secondary us-west --secondary eu-west --dry-run\n" +
+		"  vrproxy replication setup --primary us-east --secondary us-west --secondary eu-west --confirm us-west --confirm eu-west\n" +
+		"  vrproxy replication setup --mode dr --primary us-east --secondary us-east-dr --confirm us-east-dr\n" +
+		"  vrproxy replication status --watch\n")
+	fmt.Fprintf(b, "\nThen use them through the proxy:\n  VAULT_ADDR=%s vault login -method=userpass username=demo password=demo\n", address)
+	b.WriteString("\nUnseal keys (a secondary takes its primary's):\n")
+	for _, c := range l.Clusters() {
+		fmt.Fprintf(b, "  %-12s %s\n", c.Name(), c.UnsealKey())
+	}
+	fmt.Fprintf(b, "\nWatch:  %s/ui\nStop:   Ctrl-C\n\n", adminURL)
 }
 
 // nearestName is the cluster that serves reads now.

@@ -34,6 +34,7 @@ type replicationFlags struct {
 	lossy   bool
 	dryRun  bool
 	wait    time.Duration
+	quiet   bool // stdout is for a secret
 	reach   operate.Reach
 }
 
@@ -194,7 +195,7 @@ func (f *replicationFlags) operator(ctx context.Context, p Process) (*operate.Op
 	ask := &asker{ctx: ctx, p: p, given: map[string]replication.Secret{}}
 	return operate.New(operate.Config{
 		Vaults:   upstream.New(upstream.Config{Clusters: connections, CallTimeout: orderWithin}),
-		Clusters: clusters, Out: newProgress(p), DryRun: f.dryRun, Poll: lookEvery, Within: f.wait,
+		Clusters: clusters, Out: newProgress(p, f.quiet), DryRun: f.dryRun, Poll: lookEvery, Within: f.wait,
 		Token: ask.token, OperationToken: ask.operationToken,
 	}), nil
 }

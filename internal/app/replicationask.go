@@ -145,8 +145,14 @@ type progress struct {
 	open bool // the last line may be replaced
 }
 
-// newProgress writes to stderr: stdout is for what a command gives.
-func newProgress(p Process) *progress { return &progress{out: p.Stderr, live: terminal(p.Stderr)} }
+// newProgress writes to stdout, or to stderr where stdout is for what a command gives.
+func newProgress(p Process, quiet bool) *progress {
+	out := p.Stdout
+	if quiet {
+		out = p.Stderr
+	}
+	return &progress{out: out, live: terminal(out)}
+}
 
 const repeatEvery = 10 * time.Second
 

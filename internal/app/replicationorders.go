@@ -40,6 +40,7 @@ func secondaryTokenCommand(p Process) *cobra.Command {
 			}
 			return handOver(p, a, file, show)
 		})
+	o.quiet = true
 	fl := o.cmd.Flags()
 	fl.StringVar(&id, "id", "", "name under which the primary will know the secondary")
 	fl.DurationVar(&ttl, "ttl", 30*time.Minute, "how long the token is good")
@@ -198,5 +199,7 @@ func operationTokenCommand(p Process) *cobra.Command {
 			}
 			return err
 		})
+	o.quiet = true
+	o.mode = string(replication.DR)
 	return o.cmd
 }

@@ -139,7 +139,7 @@ func trimmed(table string) string {
 func row(name string, k replication.Kind, l replication.Link) []string {
 	return []string{
 		name, string(k), l.Mode, dash(l.State), dash(l.Connection), dash(l.Primary),
-		measure(l.WALDistance, ""), measure(l.CanaryAgeMS, " ms"), agreement(l), measure(l.ClockSkewMS, " ms"), dash(l.LastHeartbeat),
+		measure(l, l.WALDistance, ""), measure(l, l.CanaryAgeMS, " ms"), agreement(l), measure(l, l.ClockSkewMS, " ms"), dash(l.LastHeartbeat),
 		secondaries(l), dash(strings.Join(l.ClusterAddresses, " ")),
 	}
 }
@@ -151,9 +151,12 @@ func dash(s string) string {
 	return s
 }
 
-// measure is a number; what is not known is ?.
-func measure(v *int64, unit string) string {
-	if v == nil {
+// measure is a number of a secondary; what is not known is ?.
+func measure(l replication.Link, v *int64, unit string) string {
+	switch {
+	case l.Mode == replication.ModePrimary:
+		return "-"
+	case v == nil:
 		return "?"
 	}
 	return fmt.Sprint(*v) + unit
@@ -161,6 +164,8 @@ func measure(v *int64, unit string) string {
 
 func agreement(l replication.Link) string {
 	switch {
+	case l.Mode == replication.ModePrimary:
+		return "-"
 	case l.MerkleRootsAgree == nil:
 		return "?"
 	case *l.MerkleRootsAgree:

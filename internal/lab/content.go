@@ -143,6 +143,7 @@ func (l *Lab) spread(first *Cluster) error {
 	for i, c := range l.clusters {
 		if c.role == roleDR {
 			c.drOf = l.Cluster(l.cfg.Clusters[i].DROf)
+			c.drOf.repl.drOn = true
 			l.copyFrom(c, c.drOf, true)
 		}
 	}

@@ -211,6 +211,7 @@ func (l *Lab) link(first *Cluster) {
 		switch {
 		case c.role == roleDR:
 			c.drOf = l.Cluster(l.cfg.Clusters[i].DROf)
+			c.drOf.repl.drOn = true
 		case c != first:
 			c.upstream = first
 		}

@@ -89,7 +89,9 @@ func (c *Cluster) follows() *Cluster {
 func (c *Cluster) parent() *Cluster {
 	switch c.Role() {
 	case roleDR:
-		return c.drSource()
+		if src := c.drSource(); src != nil && src.leads(roleDR) {
+			return src
+		}
 	case roleSecondary:
 		if up := c.follows(); up != nil && up.Role() == rolePrimary {
 			return up

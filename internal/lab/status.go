@@ -34,11 +34,10 @@ type snapshot struct {
 
 func (c *Cluster) snapshot() snapshot {
 	parent, linked := c.parent(), c.source() != nil
-	following := len(c.lab.following(c, roleDR)) > 0
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := snapshot{
-		role: c.role, pose: c.pose, sealed: c.sealed, performance: c.role, hasDR: following || c.repl.drOn, parent: parent, linked: linked,
+		role: c.role, pose: c.pose, sealed: c.sealed, performance: c.role, hasDR: c.repl.drOn && c.role != roleDR, parent: parent, linked: linked,
 		remote: c.remote, caughtUp: c.caughtUp, lag: c.lab.cfg.Lag, started: c.started,
 		paused: c.repl.paused(time.Now()), copied: c.repl.copied(time.Now()), progress: c.repl.progress(time.Now()), id: c.repl.id,
 	}

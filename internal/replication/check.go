@@ -16,7 +16,7 @@ func CheckPromote(k Kind, f Facts, all []Facts) error {
 			return &Refusal{
 				What:  fmt.Sprintf("%s is still the %s primary: two of them would lose writes", o.Name, k),
 				State: "Nothing was changed.",
-				Next:  fmt.Sprintf("vrproxy replication demote %s --mode %s --confirm %s, then this command again", o.Name, k, o.Name),
+				Next:  fmt.Sprintf("vrproxy replication demote %s %s --confirm %s, then this command again", o.Name, k.Flag(), o.Name),
 			}
 		}
 	}

@@ -14,6 +14,17 @@ const (
 	DR          Kind = "dr"
 )
 
+// String is the kind as a word in a sentence. In paths and flags it is the bare value.
+func (k Kind) String() string {
+	if k == DR {
+		return "DR"
+	}
+	return string(k)
+}
+
+// Flag is the flag of the commands that means this kind.
+func (k Kind) Flag() string { return "--mode " + string(k) }
+
 // Facts are what one configured cluster says of itself. Everything that is decided here
 // is decided from a list of them.
 type Facts struct {

@@ -113,7 +113,7 @@ func replaceable(k Kind, target, primary Facts) error {
 		case ModeDisabled:
 		case ModePrimary:
 			return &Refusal{What: fmt.Sprintf("%s is a %s primary: the data of a primary is never replaced", target.Name, kind), State: untouched,
-				Next: fmt.Sprintf("only when its data may really go: vrproxy replication disable %s --mode %s --confirm %s", target.Name, kind, target.Name)}
+				Next: fmt.Sprintf("only when its data may really go: vrproxy replication disable %s %s --confirm %s", target.Name, kind.Flag(), target.Name)}
 		default:
 			return &Refusal{What: fmt.Sprintf("%s replicates already, or does not tell (%s mode %q)", target.Name, kind, mode), State: untouched, Next: "vrproxy replication status"}
 		}

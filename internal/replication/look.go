@@ -25,6 +25,7 @@ type Problem struct {
 	Cluster string `json:"cluster,omitempty"`
 	Text    string `json:"text"`
 	Next    string `json:"next,omitempty"`
+	Drift   bool   `json:"drift"` // the clusters are not what the configuration says
 }
 
 func (p Problem) String() string {
@@ -70,7 +71,7 @@ type Link struct {
 
 // Look puts the facts together and says what is wrong.
 func Look(all []Facts) Picture {
-	l := looker{all: all}
+	l := looker{all: all, pic: Picture{Clusters: []View{}, Problems: []Problem{}}}
 	for _, f := range all {
 		v := View{
 			Name: f.Name, Region: f.Region, Reachable: f.Unreachable == "", Reason: f.Unreachable,
@@ -103,7 +104,13 @@ type looker struct {
 }
 
 func (l *looker) problem(cluster, next, format string, args ...any) {
-	l.pic.Problems = append(l.pic.Problems, Problem{cluster, fmt.Sprintf(format, args...), next})
+	l.pic.Problems = append(l.pic.Problems, Problem{Cluster: cluster, Text: fmt.Sprintf(format, args...), Next: next})
+}
+
+// drift is a problem between the clusters and the configuration.
+func (l *looker) drift(cluster, next, format string, args ...any) {
+	l.problem(cluster, next, format, args...)
+	l.pic.Problems[len(l.pic.Problems)-1].Drift = true
 }
 
 func (l *looker) reachable(f Facts) {
@@ -118,7 +125,7 @@ func (l *looker) reachable(f Facts) {
 		l.problem(f.Name, "", "runs Vault %s, and replication is part of Vault Enterprise only", f.Health.Version)
 	}
 	if len(f.Strangers) > 0 {
-		l.problem(f.Name, "correct the addresses in the configuration", "its addresses lead to more than one cluster: %s is another", strings.Join(f.Strangers, ", "))
+		l.drift(f.Name, "correct the addresses in the configuration", "its addresses lead to more than one cluster: %s is another", strings.Join(f.Strangers, ", "))
 	}
 	if skew := f.Health.ClockSkewMS; skew.Known && tooMuch(skew.Value, maxClockSkew) {
 		l.problem(f.Name, "", "its clock is %d ms off its active node's", skew.Value)
@@ -131,7 +138,7 @@ func (l *looker) together() {
 	var primaries []string
 	for _, f := range l.all {
 		if other := ids[f.Health.ClusterID]; other != "" && f.Health.ClusterID != "" {
-			l.problem("", "correct the addresses in the configuration", "%s and %s are the same cluster", other, f.Name)
+			l.drift("", "correct the addresses in the configuration", "%s and %s are the same cluster", other, f.Name)
 		}
 		ids[f.Health.ClusterID] = f.Name
 		if f.Mode(Performance).Mode == ModePrimary {
@@ -139,7 +146,7 @@ func (l *looker) together() {
 		}
 	}
 	if len(primaries) > 1 {
-		l.problem("", "vrproxy replication demote, the one whose writes are not needed", "two primaries: %s; writes to one of them will be lost", strings.Join(primaries, " and "))
+		l.drift("", "vrproxy replication demote, the one whose writes are not needed", "two primaries: %s; writes to one of them will be lost", strings.Join(primaries, " and "))
 	}
 	if !l.any(Performance) && !l.any(DR) {
 		l.problem("", "vrproxy replication setup", "no cluster replicates")
@@ -275,7 +282,7 @@ func (l *looker) judgePrimary(k Kind, f Facts, m Mode, link Link) {
 			l.problem(f.Name, "enable the secondary, or revoke it: vault write sys/replication/"+string(k)+"/primary/revoke-secondary id="+id,
 				"knows a %s secondary %s that never joined, or is gone", k, id)
 		case !claimed && whole:
-			l.problem(f.Name, "add it to the configuration, or revoke it", "replicates (%s) to %s, which is not configured", k, id)
+			l.drift(f.Name, "add it to the configuration, or revoke it", "replicates (%s) to %s, which is not configured", k, id)
 		case gone:
 			l.problem(f.Name, "", "its %s secondary %s is not connected", k, id)
 		}
@@ -284,13 +291,13 @@ func (l *looker) judgePrimary(k Kind, f Facts, m Mode, link Link) {
 
 func (l *looker) judgeSecondary(k Kind, f Facts, m Mode, link Link) {
 	_, rel := primaryOf(k, f, l.all)
-	update := fmt.Sprintf("vrproxy replication update-primary %s --mode %s --primary NAME --confirm %s", f.Name, k, f.Name)
+	update := fmt.Sprintf("vrproxy replication update-primary %s %s --primary NAME --confirm %s", f.Name, k.Flag(), f.Name)
 	switch {
 	case rel == nobody:
-		l.problem(f.Name, update, "is a %s secondary without a primary", k)
+		l.drift(f.Name, update, "is a %s secondary without a primary", k)
 		return
 	case rel == stranger:
-		l.problem(f.Name, update, "follows (%s) a primary that is not configured: %s", k, strings.Join(m.KnownPrimaryAddrs, ", "))
+		l.drift(f.Name, update, "follows (%s) a primary that is not configured: %s", k, strings.Join(m.KnownPrimaryAddrs, ", "))
 	case !f.StatusKnown: // nobody tells more
 		return
 	}
@@ -321,15 +328,15 @@ func (l *looker) membership(f Facts) {
 	}
 	switch {
 	case f.DROf == "" && f.Mode(DR).Mode == ModeSecondary:
-		l.problem(f.Name, "add dr_of: "+shown(copied), "is a DR secondary, and the configuration does not say of whom")
+		l.drift(f.Name, "add dr_of: "+shown(copied), "is a DR secondary, and the configuration does not say of whom")
 	case f.DROf != "" && rel == member && copied != f.DROf:
-		l.problem(f.Name, "correct dr_of", "is the DR copy of %s, and configured as that of %s", copied, f.DROf)
+		l.drift(f.Name, "correct dr_of", "is the DR copy of %s, and configured as that of %s", copied, f.DROf)
 	case f.DROf != "" && f.Mode(DR).Mode == ModePrimary:
-		l.problem(f.Name, "when it stays so, swap the two in dr_of", "is configured as the DR copy of %s, and has been promoted", f.DROf)
+		l.drift(f.Name, "when it stays so, swap the two in dr_of", "is configured as the DR copy of %s, and has been promoted", f.DROf)
 	case f.DROf != "" && f.Mode(DR).Mode == ModeDisabled && (l.any(Performance) || l.any(DR)):
-		l.problem(f.Name, fmt.Sprintf("vrproxy replication setup --mode dr --primary %s --secondary %s --confirm %s", f.DROf, f.Name, f.Name), "is configured as the DR copy of %s, and does not replicate", f.DROf)
+		l.drift(f.Name, fmt.Sprintf("vrproxy replication setup --mode dr --primary %s --secondary %s --confirm %s", f.DROf, f.Name, f.Name), "is configured as the DR copy of %s, and does not replicate", f.DROf)
 	case f.DROf == "" && f.Mode(Performance).Mode == ModeDisabled && f.Mode(DR).Mode != ModeSecondary && l.any(Performance):
-		l.problem(f.Name, fmt.Sprintf("vrproxy replication setup --primary %s --secondary %s --confirm %s", l.primary(), f.Name, f.Name), "does not replicate, and the others do")
+		l.drift(f.Name, fmt.Sprintf("vrproxy replication setup --primary %s --secondary %s --confirm %s", l.primary(), f.Name, f.Name), "does not replicate, and the others do")
 	}
 }
 

@@ -169,7 +169,7 @@ func planMember(k Kind, p, s Facts, all []Facts) ([]Step, error) {
 	whom := map[relation]string{nobody: "no primary", member: of, stranger: "a primary that is not configured", undecided: "a primary that can't be told"}[rel]
 	return nil, &Refusal{
 		What: fmt.Sprintf("%s is a %s secondary of %s, not of %s", s.Name, k, whom, p.Name), State: "Nothing was changed.",
-		Next: fmt.Sprintf("vrproxy replication update-primary %s --mode %s --primary %s (keeps its data)", s.Name, k, p.Name),
+		Next: fmt.Sprintf("vrproxy replication update-primary %s %s --primary %s --confirm %s (keeps its data)", s.Name, k.Flag(), p.Name, s.Name),
 	}
 }
 

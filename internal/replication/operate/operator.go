@@ -248,7 +248,7 @@ func (o *Operator) EnableSecondary(ctx context.Context, k replication.Kind, name
 		o.say("Nothing to do: %s is a %s secondary of %s already.", name, k, primary)
 		return nil
 	case steps[0].Action == replication.EnablePrimary:
-		return &replication.Refusal{What: fmt.Sprintf("%s is not a %s primary yet", primary, k), State: "Nothing was changed.", Next: fmt.Sprintf("vrproxy replication enable-primary %s --mode %s", primary, k)}
+		return &replication.Refusal{What: fmt.Sprintf("%s is not a %s primary yet", primary, k), State: "Nothing was changed.", Next: fmt.Sprintf("vrproxy replication enable-primary %s %s", primary, k.Flag())}
 	}
 	if o.announce(ctx, steps, all) {
 		return nil
