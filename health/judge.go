@@ -189,6 +189,7 @@ func (c *Cluster) describe(n nodeState) {
 	if n.report.ClusterID != "" {
 		c.ClusterID = n.report.ClusterID
 	}
+	c.Replication = n.status
 	if id := n.status.Performance.ClusterID; id != "" {
 		c.SetID = id
 	}

@@ -75,6 +75,8 @@ type Cluster struct {
 	Disbelieved bool
 	// Linked is true while a secondary reports a working connection to its primary.
 	Linked bool
+	// Replication is what the cluster said of its replication when it was last heard of.
+	Replication replication.Status
 	Nodes  []Node // best first
 
 	followed  bool // a primary that sees a secondary connected to it

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/replication"
 )
 
 // CollectorConfig says what NewCollector shows. Topology is required.
@@ -21,6 +22,7 @@ type collector struct {
 	cfg                                       CollectorConfig
 	up, role, rtt, lag, tokens, leases, split *prometheus.Desc
 	sessions, build                           *prometheus.Desc
+	mode, streaming, wal, secondaries         *prometheus.Desc
 }
 
 // NewCollector makes the metrics that follow from the topology and the counts. The
@@ -33,22 +35,26 @@ func NewCollector(cfg CollectorConfig) prometheus.Collector {
 		return prometheus.NewDesc("vrproxy_"+name, help, labels, nil)
 	}
 	return &collector{
-		cfg:      cfg,
-		up:       desc("cluster_up", "1 while the cluster is healthy or degraded, 0 while it is down or drained.", "cluster"),
-		role:     desc("cluster_role", "1 for the cluster's present role, 0 for the others.", "cluster", "role"),
-		rtt:      desc("cluster_rtt_seconds", "Round trip to the cluster's best node; absent while unknown.", "cluster"),
-		lag:      desc("cluster_lag_seconds", "How far the cluster lags behind the primary; absent while unknown.", "cluster"),
-		tokens:   desc("tokens", "Tokens held on the cluster.", "cluster"),
-		leases:   desc("leases", "Leases known on the cluster.", "cluster"),
-		split:    desc("split_brain", "1 while several clusters of one set claim to be primary."),
-		sessions: desc("sessions", "Sessions remembered."),
-		build:    desc("build_info", "Always 1; the labels say what runs.", "version", "commit", "goversion"),
+		cfg:         cfg,
+		up:          desc("cluster_up", "1 while the cluster is healthy or degraded, 0 while it is down or drained.", "cluster"),
+		role:        desc("cluster_role", "1 for the cluster's present role, 0 for the others.", "cluster", "role"),
+		rtt:         desc("cluster_rtt_seconds", "Round trip to the cluster's best node; absent while unknown.", "cluster"),
+		lag:         desc("cluster_lag_seconds", "How far the cluster lags behind the primary; absent while unknown.", "cluster"),
+		tokens:      desc("tokens", "Tokens held on the cluster.", "cluster"),
+		leases:      desc("leases", "Leases known on the cluster.", "cluster"),
+		split:       desc("split_brain", "1 while several clusters of one set claim to be primary."),
+		mode:        desc("replication_mode", "1 for the mode the cluster reports of a kind of replication.", "cluster", "kind", "mode"),
+		streaming:   desc("replication_streaming", "1 while a secondary streams over a working connection, 0 while it does not.", "cluster", "kind"),
+		wal:         desc("replication_wal", "Last write-ahead log position: written by a primary, received by a secondary.", "cluster", "kind"),
+		secondaries: desc("replication_secondaries", "Secondaries of a primary, by whether they are connected.", "cluster", "kind", "connected"),
+		sessions:    desc("sessions", "Sessions remembered."),
+		build:       desc("build_info", "Always 1; the labels say what runs.", "version", "commit", "goversion"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.role, c.rtt, c.lag, c.tokens, c.leases, c.split, c.sessions, c.build} {
+	for _, d := range []*prometheus.Desc{c.up, c.role, c.rtt, c.lag, c.tokens, c.leases, c.split, c.sessions, c.build, c.mode, c.streaming, c.wal, c.secondaries} {
 		ch <- d
 	}
 }
@@ -83,8 +89,27 @@ func (c *collector) cluster(gauge func(*prometheus.Desc, float64, ...string), cl
 	if cl.Lag >= 0 {
 		gauge(c.lag, cl.Lag.Seconds(), cl.Name)
 	}
+	if r := cl.Replication; r.Performance.Mode != "" {
+		c.link(gauge, cl.Name, "performance", r.Performance, linkStatus(r.Performance, r.Performance.LastPerformanceWAL))
+		c.link(gauge, cl.Name, "dr", r.DR, linkStatus(r.DR, r.DR.LastDRWAL))
+	}
 	gauge(c.tokens, float64(c.cfg.Counts.Tokens(cl.Name)), cl.Name)
 	gauge(c.leases, float64(c.cfg.Counts.Leases(cl.Name)), cl.Name)
+}
+
+// link shows one kind of replication at one cluster.
+func (c *collector) link(gauge func(*prometheus.Desc, float64, ...string), cluster, kind string, m replication.Mode, l LinkStatus) {
+	gauge(c.mode, 1, cluster, kind, l.Mode)
+	if l.LastWAL != nil {
+		gauge(c.wal, float64(*l.LastWAL), cluster, kind)
+	}
+	switch l.Mode {
+	case replication.ModeSecondary:
+		gauge(c.streaming, flag(m.Linked() && m.State == replication.StateStreaming), cluster, kind)
+	case replication.ModePrimary:
+		gauge(c.secondaries, float64(l.Connected), cluster, kind, "true")
+		gauge(c.secondaries, float64(max(0, len(l.Secondaries)-l.Connected)), cluster, kind, "false")
+	}
 }
 
 func flag(b bool) float64 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/replication"
 )
 
 // Status is the answer of /status, which others may rely on: fields are added, not
@@ -51,6 +52,25 @@ type ClusterStatus struct {
 	Order  int `json:"order"`
 	Tokens int `json:"tokens"`
 	Leases int `json:"leases"`
+	// Replication is what the cluster says of each kind; absent where it says nothing.
+	Replication *ReplicationStatus `json:"replication,omitempty"`
+}
+
+// ReplicationStatus is the replication of one cluster; `vrproxy replication status` tells
+// what is wrong with it.
+type ReplicationStatus struct {
+	Performance LinkStatus `json:"performance"`
+	DR          LinkStatus `json:"dr"`
+}
+
+// LinkStatus is one kind of replication at one cluster.
+type LinkStatus struct {
+	Mode        string   `json:"mode"`
+	State       string   `json:"state"`
+	Connection  string   `json:"connection"`
+	LastWAL     *int64   `json:"last_wal"`    // written by a primary, received by a secondary
+	Secondaries []string `json:"secondaries"` // known to a primary
+	Connected   int      `json:"connected"`   // of these
 }
 
 // NodeStatus is one node in ClusterStatus.
@@ -95,10 +115,38 @@ func clusterStatus(c *health.Cluster, order int, counts Counts) ClusterStatus {
 		Nodes: make([]NodeStatus, len(c.Nodes)), Order: order,
 		Tokens: counts.Tokens(c.Name), Leases: counts.Leases(c.Name),
 	}
+	if r := c.Replication; r.Performance.Mode != "" {
+		cs.Replication = &ReplicationStatus{
+			Performance: linkStatus(r.Performance, r.Performance.LastPerformanceWAL),
+			DR:          linkStatus(r.DR, r.DR.LastDRWAL),
+		}
+	}
 	for i, n := range c.Nodes {
 		cs.Nodes[i] = NodeStatus{Address: n.Address, State: n.State, Reason: n.Reason, Active: n.Active, RTTms: rttMs(n.RTT)}
 	}
 	return cs
+}
+
+func linkStatus(m replication.Mode, written replication.Number) LinkStatus {
+	out := LinkStatus{Mode: m.Mode, State: m.State, Connection: m.ConnectionState, Secondaries: m.KnownSecondaries, Connected: connected(m)}
+	if m.Mode == replication.ModeSecondary {
+		written = m.LastRemoteWAL
+	}
+	if written.Known {
+		out.LastWAL = &written.Value
+	}
+	return out
+}
+
+// connected counts the secondaries that a primary is connected to.
+func connected(m replication.Mode) int {
+	n := 0
+	for _, p := range m.Secondaries {
+		if p.ConnectionStatus == "connected" {
+			n++
+		}
+	}
+	return n
 }
 
 func rttMs(d time.Duration) *float64 {

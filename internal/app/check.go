@@ -13,6 +13,8 @@ import (
 
 	"github.com/vrproxy/vrproxy/configs"
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/replication"
+	"github.com/vrproxy/vrproxy/internal/replication/operate"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
 
@@ -117,6 +119,7 @@ func checkConnect(ctx context.Context, cfg *configs.Config, out io.Writer) error
 			bad++
 		}
 	}
+	checkDrift(ctx, cfg, c.pool, out)
 	if err := c.stop(ctx); err != nil {
 		return runtimeFailure(err)
 	}
@@ -124,6 +127,17 @@ func checkConnect(ctx context.Context, cfg *configs.Config, out io.Writer) error
 		return runtimeFailure(fmt.Errorf("%d of %d clusters did not pass", bad, len(t.Clusters)))
 	}
 	return nil
+}
+
+// checkDrift tells where the clusters' replication is not what the configuration says. It
+// is a warning: the proxy serves, and what to change is the operator's to decide.
+func checkDrift(ctx context.Context, cfg *configs.Config, vaults operate.Vaults, out io.Writer) {
+	op := operate.New(operate.Config{Vaults: vaults, Clusters: operated(cfg)})
+	for _, p := range replication.Look(op.Facts(ctx)).Problems {
+		if p.Drift {
+			_, _ = fmt.Fprintln(out, "warning: "+p.String())
+		}
+	}
 }
 
 func report(ctx context.Context, out io.Writer, c *health.Cluster, id *tokencache.Session, wrapped bool) bool {

@@ -29,7 +29,7 @@ func rules() []rule {
 		{"internal/explain", []string{"routing", "health", "internal/mounts"}, "it decides as the proxy does and sends nothing; it reads mounts as they are learned"},
 		{"internal/upstream", []string{"health", "internal/replication"}, "connections stand beside health, below whoever sends; it decodes what probes bring back"},
 		{"internal/dnsserver", []string{"health", "routing"}, "answers come from the topology and its order, never from requests"},
-		{"internal/admin", []string{"health", "routing"}, "it shows and explains; what it may change is handed in as functions"},
+		{"internal/admin", []string{"health", "routing", "internal/replication"}, "it shows and explains; what it may change is handed in as functions"},
 		{"internal/replication", nil, "it decodes and drives Vault's replication; whoever uses it brings the connection"},
 		{"internal/lab", nil, "the laboratory stands for Vault: if it shared code with the proxy, it would share its mistakes"},
 		{"internal/archtest", nil, "it looks at all rooms from outside"},

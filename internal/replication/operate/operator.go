@@ -73,8 +73,7 @@ type Reach struct {
 // next it reads from the clusters alone, so that it can be ended at any moment and
 // started again.
 func (o *Operator) Setup(ctx context.Context, g replication.Goal, c replication.Consent, r Reach) error {
-	all := o.Facts(ctx)
-	steps, err := replication.Plan(g, all)
+	all, steps, err := o.survey(ctx, g)
 	if err != nil {
 		return err
 	}
@@ -102,6 +101,27 @@ func (o *Operator) Setup(ctx context.Context, g replication.Goal, c replication.
 		}
 	}
 	return ctx.Err()
+}
+
+// survey makes the plan. A primary that serves nothing because it was enabled a moment ago
+// could not tell what it holds, so it is waited for.
+func (o *Operator) survey(ctx context.Context, g replication.Goal) ([]replication.Facts, []replication.Step, error) {
+	all := o.Facts(ctx)
+	steps, err := replication.Plan(g, all)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, _ := replication.Find(all, g.Primary)
+	if p.Serving() {
+		return all, steps, nil
+	}
+	o.say("Waiting until %s serves.", g.Primary)
+	if err := o.awaitMode(ctx, g.Kind, g.Primary, p.Mode(g.Kind).Mode); err != nil {
+		return nil, nil, err
+	}
+	all = o.Facts(ctx)
+	steps, err = replication.Plan(g, all)
+	return all, steps, err
 }
 
 // announce tells the plan, with what would be lost, and reports whether that was all.
@@ -239,8 +259,7 @@ func waits(m replication.Mode, id string) bool {
 // EnableSecondary makes a cluster a secondary, which replaces all its data, and waits
 // until it keeps up. Without a token it fetches one itself.
 func (o *Operator) EnableSecondary(ctx context.Context, k replication.Kind, name, primary string, token replication.Secret, c replication.Consent, r Reach) error {
-	all := o.Facts(ctx)
-	steps, err := replication.Plan(replication.Goal{Kind: k, Primary: primary, Secondaries: []string{name}}, all)
+	all, steps, err := o.survey(ctx, replication.Goal{Kind: k, Primary: primary, Secondaries: []string{name}})
 	switch {
 	case err != nil:
 		return err
@@ -261,15 +280,13 @@ func (o *Operator) EnableSecondary(ctx context.Context, k replication.Kind, name
 
 // join makes a cluster a secondary, with the operator's consent.
 func (o *Operator) join(ctx context.Context, s replication.Step, token replication.Secret, c replication.Consent, r Reach) error {
+	if err := o.awaitMode(ctx, s.Kind, s.Primary, replication.ModePrimary); err != nil {
+		return err
+	}
 	all := o.Facts(ctx)
 	w, err := o.authorise(ctx, s, all, c)
 	if err != nil {
 		return err
-	}
-	if p, _ := replication.Find(all, s.Primary); !p.Serving() {
-		if err := o.awaitMode(ctx, s.Kind, s.Primary, replication.ModePrimary); err != nil {
-			return err
-		}
 	}
 	if token.Empty() {
 		p, _ := replication.Find(all, s.Primary)

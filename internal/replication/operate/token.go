@@ -26,7 +26,7 @@ func (o *Operator) GenerateOperationToken(ctx context.Context, name string, shar
 	if f.Mode(replication.DR).Mode != replication.ModeSecondary {
 		return none, &replication.Refusal{What: name + " is not a DR secondary", State: "Nothing was changed.", Next: "vrproxy replication status"}
 	}
-	if o.plan("make a DR operation token on "+name+" out of key shares of its primary") {
+	if o.plan("make a DR operation token on " + name + " out of key shares of its primary") {
 		return none, nil
 	}
 	client, err := o.cfg.Vaults.Client(name, f.Active)
