@@ -5,7 +5,45 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/replication"
 )
+
+func TestReplicationFacts(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	shown := &health.Topology{Clusters: []health.Cluster{
+		{Name: "a", Lag: -1, Replication: replication.Status{
+			Performance: replication.Mode{Mode: "primary", LastPerformanceWAL: replication.Number{Value: 9, Known: true}, KnownSecondaries: []string{"b", "c"},
+				Secondaries: []replication.Peer{{NodeID: "b", ConnectionStatus: "connected"}, {NodeID: "c", ConnectionStatus: "disconnected"}}},
+			DR: replication.Mode{Mode: "disabled"},
+		}},
+		{Name: "b", Lag: -1, Replication: replication.Status{
+			Performance: replication.Mode{Mode: "secondary", State: "stream-wals", ConnectionState: "ready", LastRemoteWAL: replication.Number{Value: 8, Known: true}},
+			DR:          replication.Mode{Mode: "secondary", State: "idle"},
+		}},
+	}}
+	s.topology.Store(shown)
+	_, body := s.do(t, "GET", "/metrics")
+	for _, line := range []string{
+		`vrproxy_replication_mode{cluster="a",kind="performance",mode="primary"} 1`,
+		`vrproxy_replication_secondaries{cluster="a",connected="true",kind="performance"} 1`,
+		`vrproxy_replication_secondaries{cluster="a",connected="false",kind="performance"} 1`,
+		`vrproxy_replication_wal{cluster="a",kind="performance"} 9`,
+		`vrproxy_replication_wal{cluster="b",kind="performance"} 8`,
+		`vrproxy_replication_streaming{cluster="b",kind="performance"} 1`,
+		`vrproxy_replication_streaming{cluster="b",kind="dr"} 0`,
+	} {
+		if !strings.Contains(body, line+"\n") {
+			t.Errorf("%s is missing", line)
+		}
+	}
+	_, body = s.do(t, "GET", "/status")
+	if !strings.Contains(body, `"performance":{"mode":"primary","state":"","connection":"","last_wal":9,"secondaries":["b","c"],"connected":1}`) {
+		t.Error(body)
+	}
+}
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()

@@ -317,6 +317,21 @@ func TestReplicationStatusJSON(t *testing.T) {
 	}
 }
 
+func TestCheckReportsDrift(t *testing.T) {
+	t.Parallel()
+	_, file := bareWorld(t)
+	if code, _, errs := replicate(t, file, "setup", "--primary", "us-east", "--secondary", "us-west", "--confirm", "us-west"); code != 0 {
+		t.Fatal(errs)
+	}
+	c := start(nil, "check", "--connect", "-c", file)
+	<-c.exit // eu-west and the copy replicate with nobody; that is for the probes to judge
+	for _, want := range []string{"warning: eu-west: does not replicate, and the others do", "warning: us-east-dr: is configured as the DR copy of us-east, and does not replicate"} {
+		if !strings.Contains(c.out.String(), want) {
+			t.Errorf("no %q in %s", want, c.out.String())
+		}
+	}
+}
+
 func TestReplicationUsage(t *testing.T) {
 	t.Parallel()
 	_, file := bareWorld(t)

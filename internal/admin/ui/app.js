@@ -69,7 +69,7 @@ function buildCard(c) {
   const card = {
     state: make("span", { className: "state" }), role: make("span", { className: "badge" }),
     flow: make("span", { className: "badge" }), reason: make("p", { className: "reason dim" }),
-    rtt: fact(list, "Round trip"), lag: fact(list, "Lag"), order: fact(list, "Order"),
+    rtt: fact(list, "Round trip"), lag: fact(list, "Lag"), replication: fact(list, "Replication"), order: fact(list, "Order"),
     tokens: fact(list, "Tokens"), leases: fact(list, "Leases"),
     nodeTitle: make("summary"), nodes: make("ul"), region: c.region,
   };
@@ -101,6 +101,16 @@ function addButtons(card, buttons, name) {
   }
 }
 
+// replication tells each kind that the cluster takes part in.
+function replication(r) {
+  if (!r) return "unknown";
+  const links = [["performance", r.performance], ["DR", r.dr]].filter(([, l]) => l.mode !== "disabled");
+  const text = links.map(([kind, l]) => l.mode === "primary"
+    ? kind + " primary, " + l.connected + " of " + (l.secondaries || []).length + " connected"
+    : kind + " " + l.mode + ", " + (l.state || "unknown"));
+  return text.join("; ") || "none";
+}
+
 function updateCard(card, c, flow) {
   card.drained = c.state === "drained";
   card.box.className = "cluster " + c.state;
@@ -112,6 +122,7 @@ function updateCard(card, c, flow) {
   card.reason.hidden = c.reason === "";
   set(card.rtt, milliseconds(c.rtt_ms));
   set(card.lag, milliseconds(c.lag_ms));
+  set(card.replication, replication(c.replication));
   set(card.order, c.order || "not used");
   set(card.tokens, c.tokens);
   set(card.leases, c.leases);
