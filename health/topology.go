@@ -77,7 +77,7 @@ type Cluster struct {
 	Linked bool
 	// Replication is what the cluster said of its replication when it was last heard of.
 	Replication replication.Status
-	Nodes  []Node // best first
+	Nodes       []Node // best first
 
 	followed  bool // a primary that sees a secondary connected to it
 	streaming bool // a secondary that is not syncing anew
