@@ -31,7 +31,7 @@ func replicationStatusCommand(p Process) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), p) },
 	}
-	f.adminFlags.register(cmd)
+	f.register(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.mode, "mode", "", "only performance, or only dr")
 	fl.BoolVar(&f.watch, "watch", false, "show it again and again, until interrupted")
@@ -40,13 +40,8 @@ func replicationStatusCommand(p Process) *cobra.Command {
 }
 
 func (f *replicationStatus) run(ctx context.Context, p Process) error {
-	switch {
-	case f.wrongOutput():
-		return &exitError{exitUsage, fmt.Errorf("-o %s: want text or json", f.output)}
-	case f.every <= 0:
-		return &exitError{exitUsage, errors.New("--every has to be above 0")}
-	case f.mode != "" && f.kind() != replication.Performance && f.kind() != replication.DR:
-		return &exitError{exitUsage, fmt.Errorf("--mode %s: want performance or dr", f.mode)}
+	if err := f.valid(); err != nil {
+		return err
 	}
 	op, err := f.operator(ctx, p)
 	if err != nil {
@@ -78,6 +73,18 @@ func (f *replicationStatus) run(ctx context.Context, p Process) error {
 	}
 }
 
+func (f *replicationStatus) valid() error {
+	switch {
+	case f.wrongOutput():
+		return &exitError{exitUsage, fmt.Errorf("-o %s: want text or json", f.output)}
+	case f.every <= 0:
+		return &exitError{exitUsage, errors.New("--every has to be above 0")}
+	case f.mode != "" && f.kind() != replication.Performance && f.kind() != replication.DR:
+		return &exitError{exitUsage, fmt.Errorf("--mode %s: want performance or dr", f.mode)}
+	}
+	return nil
+}
+
 // show writes the picture, and tells whether something is wrong.
 func (f *replicationStatus) show(ctx context.Context, out io.Writer, op *operate.Operator) (bool, error) {
 	pic := replication.Look(op.Facts(ctx))
@@ -94,26 +101,9 @@ func replicationText(pic replication.Picture, only replication.Kind) string {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "CLUSTER\tKIND\tMODE\tSTATE\tCONNECTION\tPRIMARY\tWAL BEHIND\tCANARY AGE\tROOTS\tSKEW\tHEARTBEAT\tSECONDARIES\tCLUSTER ADDRESSES")
 	for _, v := range pic.Clusters {
-		rows := 0
-		for _, k := range []replication.Kind{replication.Performance, replication.DR} {
-			l := v.Performance
-			if k == replication.DR {
-				l = v.DR
-			}
-			if only != "" && only != k || l.Mode == replication.ModeDisabled || !v.Reachable {
-				continue
-			}
-			rows++
-			_, _ = fmt.Fprintln(t, strings.Join(row(v.Name, k, l), "\t"))
+		for _, cells := range rows(v, only) {
+			_, _ = fmt.Fprintln(t, strings.Join(cells, "\t"))
 		}
-		if rows > 0 {
-			continue
-		}
-		what := "-\tdisabled"
-		if !v.Reachable {
-			what = "-\tunreachable"
-		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t\t\t\t\t\t\t\t\t\t\n", v.Name, what)
 	}
 	_ = t.Flush() // a strings.Builder does not fail
 	text := trimmed(b.String())
@@ -125,6 +115,27 @@ func replicationText(pic replication.Picture, only replication.Kind) string {
 		text += "! " + p.String() + "\n"
 	}
 	return text
+}
+
+// rows are the lines of one cluster: one for each kind that it takes part in.
+func rows(v replication.View, only replication.Kind) [][]string {
+	if !v.Reachable {
+		return [][]string{append([]string{v.Name, "-", "unreachable"}, make([]string, 10)...)}
+	}
+	var out [][]string
+	for _, k := range []replication.Kind{replication.Performance, replication.DR} {
+		l := v.Performance
+		if k == replication.DR {
+			l = v.DR
+		}
+		if l.Mode != replication.ModeDisabled && (only == "" || only == k) {
+			out = append(out, row(v.Name, k, l))
+		}
+	}
+	if out == nil {
+		out = [][]string{append([]string{v.Name, "-", "disabled"}, make([]string, 10)...)}
+	}
+	return out
 }
 
 // trimmed removes the blanks that fill up the last columns.

@@ -113,6 +113,10 @@ func (c Config) validate() error {
 	if c.Bare && c.VaultBin != "" {
 		return errors.New("a bare lab needs simulated clusters: Vault Community does not replicate")
 	}
+	return c.validateClusters()
+}
+
+func (c Config) validateClusters() error {
 	seen := map[string]bool{}
 	for _, cc := range c.Clusters {
 		if cc.Name == "" || seen[cc.Name] {

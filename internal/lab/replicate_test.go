@@ -147,12 +147,12 @@ func TestDRThroughTheAPI(t *testing.T) {
 	dr.want(400, "GET", "secret/data/hello", "")
 	const base = "sys/replication/dr/secondary/"
 	dr.want(403, "POST", base+"promote", `{"dr_operation_token":"guess"}`)
-	a := dr.want(200, "PUT", base+"generate-operation-token/attempt", "{}")
+	dr.want(200, "PUT", base+"generate-operation-token/attempt", "{}")
 	dr.want(400, "PUT", base+"generate-operation-token/attempt", "{}")
 	dr.want(400, "PUT", base+"generate-operation-token/update", `{"nonce":"other","key":"k"}`)
 	dr.want(204, "DELETE", base+"generate-operation-token/attempt", "")
 	dr.want(400, "PUT", base+"generate-operation-token/update", `{"nonce":"x","key":"k"}`)
-	a = dr.want(200, "PUT", base+"generate-operation-token/attempt", "{}")
+	a := dr.want(200, "PUT", base+"generate-operation-token/attempt", "{}")
 	done := dr.want(200, "PUT", base+"generate-operation-token/update", `{"nonce":"`+a.text("nonce")+`","key":"`+l.Cluster("us-east").UnsealKey()+`"}`)
 	raw, err := base64.RawStdEncoding.DecodeString(done.text("encoded_token"))
 	if err != nil || len(raw) != len(a.text("otp")) {

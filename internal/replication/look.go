@@ -319,24 +319,32 @@ func (l *looker) judgeSecondary(k Kind, f Facts, m Mode, link Link) {
 
 // membership compares what a cluster is with what the configuration says.
 func (l *looker) membership(f Facts) {
-	if !f.StatusKnown && f.Mode(Performance).Mode == ModeUnknown || f.Unreachable != "" || f.Health.Community() {
-		return
-	}
-	copied, rel := "", nobody
-	if f.Mode(DR).Mode == ModeSecondary {
-		copied, rel = primaryOf(DR, f, l.all)
-	}
+	mode := f.Mode(Performance).Mode
 	switch {
-	case f.DROf == "" && f.Mode(DR).Mode == ModeSecondary:
-		l.drift(f.Name, "add dr_of: "+shown(copied), "is a DR secondary, and the configuration does not say of whom")
-	case f.DROf != "" && rel == member && copied != f.DROf:
-		l.drift(f.Name, "correct dr_of", "is the DR copy of %s, and configured as that of %s", copied, f.DROf)
-	case f.DROf != "" && f.Mode(DR).Mode == ModePrimary:
-		l.drift(f.Name, "when it stays so, swap the two in dr_of", "is configured as the DR copy of %s, and has been promoted", f.DROf)
-	case f.DROf != "" && f.Mode(DR).Mode == ModeDisabled && (l.any(Performance) || l.any(DR)):
-		l.drift(f.Name, fmt.Sprintf("vrproxy replication setup --mode dr --primary %s --secondary %s --confirm %s", f.DROf, f.Name, f.Name), "is configured as the DR copy of %s, and does not replicate", f.DROf)
-	case f.DROf == "" && f.Mode(Performance).Mode == ModeDisabled && f.Mode(DR).Mode != ModeSecondary && l.any(Performance):
+	case !f.StatusKnown && mode == ModeUnknown || f.Unreachable != "" || f.Health.Community():
+	case f.DROf != "":
+		l.copyOf(f)
+	case f.Mode(DR).Mode == ModeSecondary:
+		whom, _ := primaryOf(DR, f, l.all)
+		l.drift(f.Name, "add dr_of: "+shown(whom), "is a DR secondary, and the configuration does not say of whom")
+	case mode == ModeDisabled && l.any(Performance):
 		l.drift(f.Name, fmt.Sprintf("vrproxy replication setup --primary %s --secondary %s --confirm %s", l.primary(), f.Name, f.Name), "does not replicate, and the others do")
+	}
+}
+
+// copyOf judges a cluster that is configured as a DR copy.
+func (l *looker) copyOf(f Facts) {
+	switch f.Mode(DR).Mode {
+	case ModeSecondary:
+		if whom, rel := primaryOf(DR, f, l.all); rel == member && whom != f.DROf {
+			l.drift(f.Name, "correct dr_of", "is the DR copy of %s, and configured as that of %s", whom, f.DROf)
+		}
+	case ModePrimary:
+		l.drift(f.Name, "when it stays so, swap the two in dr_of", "is configured as the DR copy of %s, and has been promoted", f.DROf)
+	case ModeDisabled:
+		if l.any(Performance) || l.any(DR) {
+			l.drift(f.Name, fmt.Sprintf("vrproxy replication setup --mode dr --primary %s --secondary %s --confirm %s", f.DROf, f.Name, f.Name), "is configured as the DR copy of %s, and does not replicate", f.DROf)
+		}
 	}
 }
 
