@@ -116,7 +116,7 @@ func (o *order) run(cmd *cobra.Command, do func(context.Context, *operate.Operat
 	if err == nil {
 		err = do(ctx, op)
 	}
-	if sig := ended(); sig != nil && errors.Is(err, context.Canceled) {
+	if sig := ended(); sig != nil && err != nil {
 		code := exitInterrupt
 		if sig == syscall.SIGTERM {
 			code = exitTerminated

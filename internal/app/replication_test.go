@@ -280,7 +280,7 @@ func promoteDR(t *testing.T, w *world, env map[string]string) {
 // operatorToken logs the operator of the laboratory in.
 func operatorToken(t *testing.T, w *world, cluster string) string {
 	t.Helper()
-	a := call(t, w.lab.Cluster(cluster).Address(), "", "POST", "auth/userpass/login/operator", `{"password":"operator"}`)
+	a := call(t, w.lab.Cluster(cluster).Address(), "", "POST", "auth/approle/login", `{"role_id":"operator","secret_id":"operator"}`)
 	token, _ := a.auth["client_token"].(string)
 	if token == "" {
 		t.Fatalf("login: %d %s", a.status, a.body)

@@ -80,7 +80,10 @@ func enableSecondaryCommand(p Process) *cobra.Command {
 		"The third step: CLUSTER becomes a secondary of --primary. All its data are replaced by those of\nthe primary, with its unseal and recovery keys, and all its tokens end. So its name has to be\ntyped out again with --confirm.",
 		func(ctx context.Context, o *order, op *operate.Operator, cluster string) error {
 			if primary == "" {
-				return &exitError{exitUsage, errors.New("--primary: of which cluster?")}
+				var err error
+				if primary, err = op.PrimaryFor(ctx, o.kind(), cluster); err != nil {
+					return err
+				}
 			}
 			var token replication.Secret
 			if stdin {
@@ -93,7 +96,7 @@ func enableSecondaryCommand(p Process) *cobra.Command {
 			return op.EnableSecondary(ctx, o.kind(), cluster, primary, token, o.consent(), o.reach)
 		})
 	fl := o.cmd.Flags()
-	fl.StringVar(&primary, "primary", "", "the primary")
+	fl.StringVar(&primary, "primary", "", "the primary (default: the only one there is; for DR, that of dr_of)")
 	fl.BoolVar(&stdin, "token-stdin", false, "read the activation token from stdin instead of fetching one from the primary")
 	o.registerJoin(fl)
 	return o.cmd

@@ -118,7 +118,7 @@ func TestMovingThePrimary(t *testing.T) {
 	l := bare(t)
 	joins(t, l, "performance", "us-east", "us-west")
 	us, west := root(t, l.Cluster("us-east")), newClient(t, l.Cluster("us-west"), "")
-	west.token = west.want(200, "POST", "auth/userpass/login/operator", `{"password":"operator"}`).text("auth", "client_token")
+	west.token = west.want(200, "POST", "auth/approle/login", `{"role_id":"operator","secret_id":"operator"}`).text("auth", "client_token")
 	us.want(200, "POST", "sys/replication/performance/primary/demote", "")
 	west.want(200, "POST", "sys/replication/performance/secondary/promote", "{}")
 	west.ready()

@@ -45,6 +45,10 @@ func (o *Operator) ask(ctx context.Context, c Cluster) replication.Facts {
 	ctx, cancel := context.WithTimeout(ctx, readWithin)
 	defer cancel()
 	f := replication.Facts{Name: c.Name, Region: c.Region, DROf: c.DROf, Addresses: c.Addresses}
+	if len(c.Addresses) == 0 {
+		f.Unreachable = "it has no address"
+		return f
+	}
 	nodes := o.nodes(ctx, c)
 	best := spokesman(nodes)
 	if best.err != nil {

@@ -156,6 +156,9 @@ func (o *Operator) consented(ctx context.Context, steps []replication.Step, all 
 		if s.Action != replication.Join {
 			continue
 		}
+		if _, err := o.cfg.Token(s.Cluster); err != nil {
+			return err
+		}
 		if _, err := o.authorise(ctx, s, all, c); err != nil {
 			return err
 		}
@@ -272,10 +275,32 @@ func (o *Operator) EnableSecondary(ctx context.Context, k replication.Kind, name
 	if o.announce(ctx, steps, all) {
 		return nil
 	}
+	if err := o.consented(ctx, steps, all, c); err != nil {
+		return err
+	}
 	if steps[0].Action == replication.Wait {
 		return o.awaitJoined(ctx, k, name, primary)
 	}
 	return o.join(ctx, steps[0], token, c, r)
+}
+
+// PrimaryFor is the primary that a secondary would have, where only one can be meant.
+func (o *Operator) PrimaryFor(ctx context.Context, k replication.Kind, name string) (string, error) {
+	for _, c := range o.cfg.Clusters {
+		if k == replication.DR && c.Name == name && c.DROf != "" {
+			return c.DROf, nil
+		}
+	}
+	var primaries []string
+	for _, f := range o.Facts(ctx) {
+		if f.Mode(k).Mode == replication.ModePrimary {
+			primaries = append(primaries, f.Name)
+		}
+	}
+	if len(primaries) == 1 {
+		return primaries[0], nil
+	}
+	return "", &replication.Refusal{What: fmt.Sprintf("of which cluster should %s be a secondary? %s primaries are: %v", name, k, primaries), State: "Nothing was changed.", Next: "the same command with --primary NAME", Usage: true}
 }
 
 // join makes a cluster a secondary, with the operator's consent.
