@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vrproxy/vrproxy/configs"
+	"github.com/vrproxy/vrproxy/internal/wire"
 	"github.com/vrproxy/vrproxy/proxy"
 )
 
@@ -95,9 +96,7 @@ func (f *front) serverOf(cfg *configs.Config, address string, socket net.Listene
 	out := &listener{address: address, front: f, gate: newGate(address, f.metrics)}
 	out.now.Store(t)
 	out.net = gated{Listener: socket, gate: out.gate, plain: t.tls == nil}
-	if t.tls == nil {
-		out.net = vaultShaped{out.net}
-	} else {
+	if t.tls != nil {
 		out.net = tls.NewListener(out.net, &tls.Config{MinVersion: t.tls.MinVersion, GetConfigForClient: out.secure})
 	}
 	out.gate.limit.Store(int64(cfg.Limits.Connections))
@@ -146,7 +145,7 @@ func (l *listener) serve(ctx context.Context) error {
 	g.Go(func() error { return watch.Run(ctx) })
 	g.Go(func() error {
 		defer cancel()
-		if err := l.server.Serve(l.net); !errors.Is(err, http.ErrServerClosed) {
+		if err := l.server.Serve(wire.Guard(l.net)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving %s: %w", l.net.Addr(), err)
 		}
 		return nil

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/vrproxy/vrproxy/internal/wire"
 )
 
 // line is the connections to one cluster for one purpose.
@@ -22,7 +24,7 @@ type line struct {
 func newLine(t *tls.Config, n *names, cfg Config, idle int) *line {
 	l := &line{names: n, dialer: net.Dialer{Timeout: cfg.DialTimeout, KeepAlive: 15 * time.Second}, tls: t, handshake: cfg.DialTimeout, protocols: []string{"h2", "http/1.1"}}
 	l.Transport = &http.Transport{
-		DialContext:         l.dial,
+		DialContext:         l.dialPlain,
 		DialTLSContext:      l.dialTLS,
 		TLSClientConfig:     t.Clone(), // behind a proxy; net/http writes to it
 		TLSHandshakeTimeout: cfg.DialTimeout,
@@ -30,6 +32,9 @@ func newLine(t *tls.Config, n *names, cfg Config, idle int) *line {
 		MaxIdleConnsPerHost: idle,
 		IdleConnTimeout:     cfg.IdleTimeout,
 		DisableCompression:  true, // bodies pass untouched
+		// For a client that sends no body before it is asked to: Vault is asked first.
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
 		// A connection that nothing comes from is asked whether it is still there, or
 		// requests would go on being sent over one that a firewall forgot.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
@@ -40,6 +45,7 @@ func newLine(t *tls.Config, n *names, cfg Config, idle int) *line {
 		l.Protocols.SetHTTP1(true)
 	}
 	if cfg.Proxy != nil {
+		l.DialContext = l.dial // behind a proxy's CONNECT other things than answers come
 		l.Proxy = func(r *http.Request) (*url.URL, error) { return cfg.Proxy(r.URL) }
 	}
 	return l
@@ -63,6 +69,14 @@ func (l *line) dial(ctx context.Context, network, address string) (net.Conn, err
 	return &countingConn{Conn: conn}, nil
 }
 
+func (l *line) dialPlain(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := l.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Upstream(conn), nil
+}
+
 // dialTLS asks for the certificate of the node's name, whatever address is dialled.
 func (l *line) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := l.dial(ctx, network, address)
@@ -76,7 +90,10 @@ func (l *line) dialTLS(ctx context.Context, network, address string) (net.Conn, 
 		_ = conn.Close()
 		return nil, err //nolint:wrapcheck // says it all
 	}
-	return secure, nil
+	if secure.ConnectionState().NegotiatedProtocol == "h2" {
+		return secure, nil // it has framing of its own, and net/http wants it bare
+	}
+	return wire.Upstream(secure), nil
 }
 
 func (l *line) clientTLS(address string) *tls.Config {
