@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -23,7 +24,8 @@ const learnBody = 1 << 20
 // answer passes Vault's answer to the client and notes what it taught.
 func (x *exchange) answer(a *answer) {
 	defer a.close()
-	if x.attempts > 1 && x.from != a.cluster.Name {
+	x.interim.end()
+	if x.attempts > 1 && x.from != "" && x.from != a.cluster.Name {
 		x.p.cfg.Metrics.failover(x.from, a.cluster.Name)
 		x.p.cfg.Failover(x.from, a.cluster.Name, reasonOf(x.lastErr))
 	}
@@ -66,6 +68,9 @@ func (x *exchange) head(cluster string) {
 		h.Set(HeaderClass, string(x.decision.Class))
 	}
 	h.Set(HeaderAttempts, strconv.Itoa(x.attempts))
+	if asksForWebsocket(x.r.Header) {
+		h.Set("Connection", "close") // what may follow is not looked at (internal/wire)
+	}
 }
 
 // copyAnswer streams the answer as it comes. An answer that breaks off upstream
@@ -76,7 +81,11 @@ func (x *exchange) copyAnswer(a *answer) {
 	for name, values := range a.resp.Header {
 		h[name] = values
 	}
-	for name := range a.resp.Trailer {
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // or net/http would guess one
+	}
+	announced := maps.Clone(a.resp.Trailer)
+	for name := range announced {
 		h.Add("Trailer", name)
 	}
 	x.head(a.cluster.Name)
@@ -87,26 +96,34 @@ func (x *exchange) copyAnswer(a *answer) {
 		panic(http.ErrAbortHandler)
 	}
 	for name, values := range a.resp.Trailer {
+		if _, ok := announced[name]; !ok {
+			name = http.TrailerPrefix + name
+		}
 		h[name] = values
 	}
 }
 
-// stream copies the body; one of unknown length is flushed as it comes.
+// stream copies the body; one of unknown length is flushed as it comes. A client has to
+// take some of it now and then.
 func (x *exchange) stream(resp *http.Response) error {
-	if resp.ContentLength >= 0 {
-		_, err := io.Copy(x.w, resp.Body)
-		return err
+	client := http.NewResponseController(x.w)
+	defer func() { _ = client.SetWriteDeadline(time.Time{}) }() // not every connection has deadlines
+	endless := resp.ContentLength < 0
+	if endless {
+		_ = client.Flush() // the header of an endless stream must not wait for its first line
 	}
-	flush := http.NewResponseController(x.w)
-	_ = flush.Flush() // the header of an endless stream must not wait for its first line
-	buf := make([]byte, 32<<10)
+	buf, _ := x.p.buffers.Get().(*[copyBuffer]byte)
+	defer x.p.buffers.Put(buf)
 	for {
-		n, err := resp.Body.Read(buf)
+		n, err := resp.Body.Read(buf[:])
 		if n > 0 {
+			_ = client.SetWriteDeadline(time.Now().Add(stalledTaking))
 			if _, werr := x.w.Write(buf[:n]); werr != nil {
 				return werr
 			}
-			_ = flush.Flush()
+			if endless {
+				_ = client.Flush()
+			}
 		}
 		if err == io.EOF {
 			return nil
@@ -129,7 +146,7 @@ func (x *exchange) observe(cluster string, status int) {
 // teaches reports whether the answer has to be looked into.
 func (x *exchange) teaches(a *answer) bool {
 	d := x.decision
-	return a.resp.StatusCode < 300 && a.resp.Header.Get("Content-Encoding") == "" &&
+	return a.resp.StatusCode < 300 && x.r.Method != http.MethodHead && a.resp.Header.Get("Content-Encoding") == "" &&
 		(d.Learns || d.Special != routing.Plain || (d.Class == routing.Owner && d.Subject != routing.NoSubject))
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/vrproxy/vrproxy/routing"
@@ -16,24 +17,42 @@ type clientToken struct {
 	bearer bool // in Authorization instead of X-Vault-Token
 }
 
-// tokenOf reads the token as Vault does: X-Vault-Token first, then a bearer token.
+// tokenOf reads the token as Vault does: X-Vault-Token first, then the first bearer
+// token among the Authorization headers.
 func tokenOf(h http.Header) clientToken {
 	if t := h.Get("X-Vault-Token"); t != "" {
 		return clientToken{value: t}
 	}
-	if scheme, t, ok := strings.Cut(h.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return clientToken{value: strings.TrimSpace(t), bearer: true}
+	for _, v := range h["Authorization"] {
+		if t, ok := bearer(v); ok {
+			return clientToken{value: t, bearer: true}
+		}
 	}
 	return clientToken{}
 }
 
+func bearer(v string) (token string, ok bool) {
+	scheme, t, ok := strings.Cut(v, " ")
+	return strings.TrimSpace(t), ok && strings.EqualFold(scheme, "Bearer")
+}
+
+// dropBearer leaves what is for a load balancer, perhaps.
+func dropBearer(h http.Header) {
+	h["Authorization"] = slices.DeleteFunc(h["Authorization"], func(v string) bool { _, ok := bearer(v); return ok })
+}
+
 // put writes a token into an upstream request, where the client had its own.
 func (t clientToken) put(h http.Header, value string) {
-	if t.bearer {
-		h.Set("Authorization", "Bearer "+value)
+	if !t.bearer {
+		h.Set("X-Vault-Token", value)
 		return
 	}
-	h.Set("X-Vault-Token", value)
+	for i, v := range h["Authorization"] { // others are for a load balancer, perhaps
+		if _, ok := bearer(v); ok {
+			h["Authorization"][i] = "Bearer " + value
+			return
+		}
+	}
 }
 
 // classify asks routing what the request is.

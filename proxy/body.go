@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // keepBody is the largest request body kept for a repeat, unless told otherwise; a
@@ -21,25 +22,29 @@ type body struct {
 	rest   io.Reader // kept and what follows, when not whole
 	length int64     // declared length; -1 when chunked
 	spent  bool      // a streamed body was handed out
+	moves  func()    // told when more of a streamed body comes; may be nil
 }
 
 // readBody reads as much as is kept. A body that breaks off is the client's fault.
-func readBody(r *http.Request, keep int64) (*body, error) {
+func readBody(w http.ResponseWriter, r *http.Request, keep int64) (*body, error) {
 	b := &body{length: r.ContentLength}
 	if r.Body == nil || r.Body == http.NoBody {
 		b.whole = true
 		return b, nil
 	}
+	conn := http.NewResponseController(w)
 	if b.length > keep {
-		b.rest = r.Body
+		b.rest = patient{r.Body, conn}
 		return b, nil
 	}
+	_ = conn.SetReadDeadline(time.Now().Add(keptWithin)) // not every connection has deadlines
 	kept, err := io.ReadAll(io.LimitReader(r.Body, keep+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the request body: %w", err)
+		return nil, fmt.Errorf("reading the request body: %w", err) // the deadline stays, or net/http would wait for the rest
 	}
+	_ = conn.SetReadDeadline(time.Time{})
 	if int64(len(kept)) > keep {
-		b.rest = io.MultiReader(bytes.NewReader(kept), r.Body)
+		b.rest = io.MultiReader(bytes.NewReader(kept), patient{r.Body, conn})
 		return b, nil
 	}
 	b.kept, b.whole = kept, true
@@ -58,7 +63,7 @@ func (b *body) attach(out *http.Request, repeatable bool) {
 	switch {
 	case !b.whole:
 		b.spent = true
-		out.Body = io.NopCloser(b.rest)
+		out.Body = io.NopCloser(moving{b.rest, b.moves})
 	case len(b.kept) > 0:
 		out.Body = io.NopCloser(bytes.NewReader(b.kept))
 		if repeatable || !claimsIdempotency(out.Header) {
@@ -69,8 +74,37 @@ func (b *body) attach(out *http.Request, repeatable bool) {
 	default:
 		// An empty body of unknown length stops net/http from repeating; it notices
 		// the end before it writes anything.
-		out.Body = io.NopCloser(bytes.NewReader(nil))
+		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(nil)), 0
 	}
+}
+
+// moving tells when something is read.
+type moving struct {
+	io.Reader
+	tell func()
+}
+
+func (m moving) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(p)
+	if m.tell != nil {
+		m.tell()
+	}
+	return n, err
+}
+
+// patient is a body whose client has to send some of it now and then.
+type patient struct {
+	io.Reader
+	conn *http.ResponseController
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	_ = p.conn.SetReadDeadline(time.Now().Add(stalledSend)) // not every connection has deadlines
+	n, err := p.Reader.Read(b)
+	if err == io.EOF {
+		_ = p.conn.SetReadDeadline(time.Time{}) // else it stays, or net/http would wait for the rest
+	}
+	return n, err
 }
 
 // replayable reports whether net/http would repeat the request when it has no body

@@ -150,6 +150,7 @@ func errorsOf(text string) []string {
 
 // reply is an answer of the proxy's own that is no failure as a whole.
 func (x *exchange) reply(status int, body any) {
+	x.interim.end()
 	x.head("")
 	h := x.w.Header()
 	h.Set("Content-Type", "application/json")

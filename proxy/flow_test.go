@@ -152,7 +152,7 @@ func (p *pair) send(method, path, body string) (cluster string, status int) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	resp, err := p.front.Client().Transport.RoundTrip(req)
 	if err != nil {
 		p.t.Fatal(err)
 	}

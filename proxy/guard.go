@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/vrproxy/vrproxy/routing"
@@ -24,7 +25,7 @@ func (x *exchange) guard() *failure {
 	if x.policy.RequireHeader && r.Header.Get("X-Vault-Request") != "true" {
 		return &failure{code: missingHeader, text: `missing header "X-Vault-Request: true"`}
 	}
-	b, err := readBody(r, int64(x.p.cfg.KeepBody))
+	b, err := readBody(x.w, r, int64(x.p.cfg.KeepBody))
 	if err != nil {
 		return &failure{code: routing.BadRequest, text: "the request body could not be read"}
 	}
@@ -42,12 +43,30 @@ func hopByHop() []string {
 func dropHopByHop(h http.Header) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
-			h.Del(strings.TrimSpace(name))
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); !endToEnd(name) {
+				delete(h, name)
+			}
 		}
 	}
 	for _, name := range hopByHop() {
-		h.Del(name)
+		delete(h, name)
 	}
+}
+
+// endToEnd finds headers that are for the other end, whatever Connection says of them
+// (which RFC 9110 7.6.1 forbids): nobody may make us drop a token, or what a load
+// balancer in front has added.
+func endToEnd(name string) bool {
+	switch name {
+	case "Authorization", "Cookie", "Date", "Etag", "Expect", "Forwarded", "Location", "Range", "Set-Cookie", "Trailer", "User-Agent", "Www-Authenticate":
+		return true
+	}
+	for _, prefix := range []string{"X-Vault-", "X-Forwarded-", "X-Real-", "Accept", "Cache-", "Content-", "If-", "Traceparent", "Tracestate"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // websocket reports whether the client asks for the one upgrade that Vault speaks.
@@ -55,16 +74,34 @@ func websocket(h http.Header) bool {
 	return strings.EqualFold(h.Get("Upgrade"), "websocket") && strings.Contains(strings.ToLower(h.Get("Connection")), "upgrade")
 }
 
+// asksForWebsocket is wider: the client may have meant one, so it may go on with
+// something that is no HTTP.
+func asksForWebsocket(h http.Header) bool {
+	return slices.ContainsFunc(h["Upgrade"], func(v string) bool { return strings.EqualFold(v, "websocket") })
+}
+
+// takesTrailers reports whether the client wants trailers, which pass.
+func takesTrailers(h http.Header) bool {
+	for _, line := range h["Te"] {
+		for coding := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(coding), "trailers") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // upstreamHeader makes the header that goes to Vault: the client's, without what
 // concerns this hop or the proxy.
 func (x *exchange) upstreamHeader() http.Header {
 	h := x.r.Header.Clone()
 	upgrade := websocket(h)
-	// A client must not make us drop the header that carries the token.
-	connection := h["Connection"]
-	delete(h, "Connection")
-	dropNamed(h, connection)
+	trailers := takesTrailers(h)
 	dropHopByHop(h)
+	if trailers {
+		h.Set("Te", "trailers")
+	}
 	if upgrade {
 		h.Set("Connection", "Upgrade")
 		h.Set("Upgrade", "websocket")
@@ -75,16 +112,4 @@ func (x *exchange) upstreamHeader() http.Header {
 		h["User-Agent"] = []string{""} // or net/http would add its own
 	}
 	return h
-}
-
-// dropNamed removes the headers that Connection names, save Vault's own.
-func dropNamed(h http.Header, connection []string) {
-	for _, line := range connection {
-		for name := range strings.SplitSeq(line, ",") {
-			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
-			if name != "Authorization" && !strings.HasPrefix(name, "X-Vault-") {
-				h.Del(name)
-			}
-		}
-	}
 }

@@ -14,6 +14,11 @@ const (
 	roundPause   = 50 * time.Millisecond // between the rounds of a request that waits
 	maxWaiting   = 1000                  // requests that wait for a primary, or for anybody
 	waitingBytes = 32 << 20              // of their bodies
+
+	copyBuffer    = 32 << 10
+	keptWithin    = 30 * time.Second // for a client to send a body that is kept,
+	stalledSend   = time.Minute      // to send the next bytes of a streamed one,
+	stalledTaking = 5 * time.Minute  // and to take the next bytes of an answer
 )
 
 // waits bounds the requests that wait.

@@ -10,6 +10,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -122,17 +123,18 @@ func (c Config) withDefaults() Config {
 // Proxy serves client requests. It is safe for concurrent use and holds nothing
 // that has to be closed.
 type Proxy struct {
-	cfg    Config
-	waits  waits
-	budget *Budget
-	flying flying
-	paces  paces
+	cfg     Config
+	waits   waits
+	budget  *Budget
+	flying  flying
+	paces   paces
+	buffers sync.Pool // of *[copyBuffer]byte
 }
 
 // New makes a proxy.
 func New(cfg Config) *Proxy {
 	cfg = cfg.withDefaults()
-	return &Proxy{cfg: cfg, waits: waits{gauge: cfg.Metrics.waiting}, budget: cfg.Budget, flying: flying{limit: int64(cfg.MaxInFlight)}}
+	return &Proxy{cfg: cfg, waits: waits{gauge: cfg.Metrics.waiting}, budget: cfg.Budget, flying: flying{limit: int64(cfg.MaxInFlight)}, buffers: sync.Pool{New: func() any { return new([copyBuffer]byte) }}}
 }
 
 // Lend says when a listener lends out the proxy's own identity.
@@ -189,6 +191,7 @@ type exchange struct {
 	next     stop     // the one that comes after the present one
 	owes     bool     // the next attempt is a repeat
 	strange  []string // homes that did not know the token
+	interim  interim
 }
 
 // serve is the life of a request.
@@ -297,6 +300,7 @@ func (x *exchange) refuse(f *failure) {
 	if f.code == staleRead {
 		x.p.cfg.Metrics.consistency("refused")
 	}
+	x.interim.end()
 	x.head("")
 	x.observe("", statusOf(f.code))
 	x.p.cfg.Logger.Info("request refused", zap.String("code", string(f.code)), zap.String("class", string(x.decision.Class)),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/vrproxy/vrproxy/health"
@@ -58,7 +59,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 	defer stop()
 
 	var sent sentinel
-	req := x.request(sent.trace(ctx), address, token, a.out.repeatable)
+	req := x.request(sent.trace(ctx, x.passInterim), address, token, a.out.repeatable)
 	if !a.out.repeatable && mustNotForward(c, address) {
 		// A standby forwards; when that breaks off it redirects, and nobody knows. Told not
 		// to, it redirects at once, and nothing was done.
@@ -72,6 +73,10 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		return a
 	}
 	a.resp, a.out.status = resp, resp.StatusCode
+	if err := x.unfit(resp); err != nil {
+		a.fail(ctx, err, true)
+		return a
+	}
 	a.out.json = strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
 	if resp.StatusCode >= 400 {
 		a.out.text = peek(resp)
@@ -121,8 +126,9 @@ func (x *exchange) gather(a *answer) error {
 func (x *exchange) patience(a *answer, last bool, giveUp func()) (stop func()) {
 	short, long := x.p.cfg.AttemptTimeout, x.p.cfg.AnswerTimeout
 	if !a.out.repeatable {
-		timer := time.AfterFunc(long, giveUp)
-		return func() { timer.Stop() }
+		w := newWatchdog(long, giveUp)
+		x.body.moves = w.wait // an upload may take its time
+		return w.stop
 	}
 	began := time.Now()
 	var timer *time.Timer
@@ -136,6 +142,45 @@ func (x *exchange) patience(a *answer, last bool, giveUp func()) (stop func()) {
 	})
 	timer.Reset(short) // timer is set before its function can run
 	return func() { timer.Stop() }
+}
+
+// watchdog gives up unless it is stopped, or told again and again to wait.
+type watchdog struct {
+	mu    sync.Mutex
+	limit time.Duration
+	timer *time.Timer
+	off   bool
+}
+
+func newWatchdog(limit time.Duration, giveUp func()) *watchdog {
+	return &watchdog{limit: limit, timer: time.AfterFunc(limit, giveUp)}
+}
+
+func (w *watchdog) wait() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.off {
+		w.timer.Reset(w.limit)
+	}
+}
+
+func (w *watchdog) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.off = true
+	w.timer.Stop()
+}
+
+// unfit finds answers that can't be passed on: statuses that are none, and a protocol
+// that the client did not ask for.
+func (x *exchange) unfit(resp *http.Response) error {
+	switch status := resp.StatusCode; {
+	case status == http.StatusSwitchingProtocols && (!websocket(x.r.Header) || !strings.EqualFold(resp.Header.Get("Upgrade"), "websocket")):
+		return errors.New("it switched to a protocol that was not asked for")
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		return fmt.Errorf("it answered with the status %d", status)
+	}
+	return nil
 }
 
 // leaderless reports whether a node has no active node to forward to.
@@ -175,19 +220,23 @@ func (x *exchange) request(ctx context.Context, address string, token tokencache
 			Opaque: x.target.path, RawQuery: x.target.query,
 			ForceQuery: x.target.hasQuery && x.target.query == "",
 		},
-		Host:   base.Host,
-		Proto:  "HTTP/1.1",
+		Host:       base.Host,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1, ProtoMinor: 1, // without them, net/http does not wait for a 100
 		Header: x.upstreamHeader(),
 	}).WithContext(ctx)
 	if x.session != nil && x.session == x.p.cfg.Tokens.Identity() {
-		out.Header.Del("Authorization") // a client's token that the identity replaces
+		dropBearer(out.Header) // a client's token that the identity replaces
 	}
 	if !token.IsZero() {
 		x.token.put(out.Header, token.Reveal())
+		if x.decision.Special == routing.SelfLookup {
+			out.Header.Del("Accept-Encoding") // the answer names the token, which must not reach the client
+		}
 	}
 	x.body.attach(out, repeatable)
 	if len(x.r.Trailer) > 0 {
-		out.Trailer = x.r.Trailer
+		out.Trailer = x.r.Trailer // filled when the body is read
 	}
 	return out
 }

@@ -2,8 +2,9 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
+	"net"
 	"net/http/httptrace"
+	"net/textproto"
 	"sync"
 )
 
@@ -20,18 +21,24 @@ type sentinel struct {
 	wrote bool // used where the connection does not count
 }
 
-func (s *sentinel) trace(ctx context.Context) context.Context {
+// trace also tells of 1xx answers.
+func (s *sentinel) trace(ctx context.Context, interim func(int, textproto.MIMEHeader) error) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:          s.gotConn,
 		WroteHeaderField: func(string, []string) { s.headersWritten() },
 		WroteHeaders:     s.headersWritten,
+		Got1xxResponse:   interim,
 	})
 }
 
 func (s *sentinel) gotConn(info httptrace.GotConnInfo) {
 	conn := info.Conn
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
+	for { // below TLS, and what else there is
+		outer, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = outer.NetConn()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
