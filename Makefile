@@ -44,8 +44,9 @@ lint: ## golangci-lint, gofmt, and whether go.mod is tidy
 	$(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
 
-docs: ## write what documents show of the code (the engine tables)
+docs: ## write what documents show of the code (engine tables, differences)
 	$(GO) test -run TestTheDocumentHasTheTables ./routing -update
+	$(GO) test -run TestTheDocumentHasTheDifferences ./internal/wiretest -update
 
 fmt: ## format the code
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
