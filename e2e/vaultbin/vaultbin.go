@@ -1,5 +1,5 @@
 // Package vaultbin finds a Vault binary for the tests, or builds it once and
-// keeps it.
+// keeps it; and other programs of its makers likewise.
 package vaultbin
 
 import (
@@ -9,21 +9,24 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 )
 
 const (
-	module    = "github.com/hashicorp/vault"
-	envReady  = "VRPROXY_E2E_VAULT" // a binary to use as it is
+	vault     = "github.com/hashicorp/vault"
+	envReady  = "VRPROXY_E2E_"      // and the program's name: a binary to use as it is
 	envCache  = "VRPROXY_E2E_CACHE" // where built ones are kept
 	cacheName = "vrproxy-e2e"
 )
 
 // Finder looks for the binary.
 type Finder struct {
-	Module string              // directory with the go.mod that names Vault's version
+	Module string              // directory with the go.mod that names the program's version
+	Tool   string              // import path of the program; default Vault's
 	Getenv func(string) string // of the process
 	Out    io.Writer           // told before a long build
 
@@ -34,9 +37,13 @@ type Finder struct {
 
 // Find returns the path of the binary, after building it if need be.
 func (f Finder) Find(ctx context.Context) (string, error) {
-	if ready := f.Getenv(envReady); ready != "" {
+	if f.Tool == "" {
+		f.Tool = vault
+	}
+	env := envReady + strings.ToUpper(strings.ReplaceAll(f.program(), "-", "_"))
+	if ready := f.Getenv(env); ready != "" {
 		if _, err := os.Stat(ready); err != nil {
-			return "", fmt.Errorf("%s names no Vault binary: %w", envReady, err)
+			return "", fmt.Errorf("%s names no binary: %w", env, err)
 		}
 		return filepath.Abs(ready)
 	}
@@ -48,12 +55,14 @@ func (f Finder) Find(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
+	file := filepath.Join(dir, name)
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
 	}
-	return path, f.make(ctx, path)
+	return file, f.make(ctx, file)
 }
+
+func (f Finder) program() string { return path.Base(f.Tool) }
 
 // make builds under another name first: who finds the file finds it whole, also
 // when two builds run at once or one is interrupted.
@@ -66,14 +75,14 @@ func (f Finder) make(ctx context.Context, path string) error {
 		return fmt.Errorf("making the cache: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // only leftovers are there
-	_, _ = fmt.Fprintf(f.Out, "e2e: building Vault into %s; this takes several minutes, and is done once\n", path)
+	_, _ = fmt.Fprintf(f.Out, "e2e: building %s into %s; it takes several minutes, and is done once\n", f.program(), path)
 	build := f.Build
 	if build == nil {
-		build = goBuild
+		build = f.goBuild
 	}
-	out := filepath.Join(dir, "vault")
+	out := filepath.Join(dir, f.program())
 	if err := build(ctx, f.Module, out); err != nil {
-		return fmt.Errorf("building Vault: %w", err)
+		return fmt.Errorf("building %s: %w", f.program(), err)
 	}
 	return os.Rename(out, path)
 }
@@ -95,17 +104,17 @@ func (f Finder) cacheDir() (string, error) {
 func (f Finder) name() (string, error) {
 	raw, err := os.ReadFile(filepath.Join(f.Module, "go.mod"))
 	if err != nil {
-		return "", fmt.Errorf("finding Vault's version: %w", err)
+		return "", fmt.Errorf("finding the version of %s: %w", f.Tool, err)
 	}
-	found := regexp.MustCompile(`(?m)^\s*(?:require )?` + regexp.QuoteMeta(module) + ` (v\S+)`).FindSubmatch(raw)
+	found := regexp.MustCompile(`(?m)^\s*(?:require )?` + regexp.QuoteMeta(f.Tool) + ` (v\S+)`).FindSubmatch(raw)
 	if found == nil {
-		return "", fmt.Errorf("finding Vault's version: %s/go.mod does not require %s", f.Module, module)
+		return "", fmt.Errorf("finding the version: %s/go.mod does not require %s", f.Module, f.Tool)
 	}
-	return fmt.Sprintf("vault-%s-%s-%s-%s", found[1], runtime.Version(), runtime.GOOS, runtime.GOARCH), nil
+	return fmt.Sprintf("%s-%s-%s-%s-%s", f.program(), found[1], runtime.Version(), runtime.GOOS, runtime.GOARCH), nil
 }
 
-func goBuild(ctx context.Context, dir, out string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, module)
+func (f Finder) goBuild(ctx context.Context, dir, out string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, f.Tool)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr

@@ -123,8 +123,15 @@ func TestAReadyBinaryIsUsedAsItIs(t *testing.T) {
 // The real go.mod names a version.
 func TestTheModuleNamesItsVault(t *testing.T) {
 	t.Parallel()
-	name, err := Finder{Module: filepath.Join("..", "vault")}.name()
+	name, err := Finder{Module: filepath.Join("..", "vault"), Tool: vault}.name()
 	if err != nil || !strings.HasPrefix(name, "vault-v1.") {
 		t.Errorf("%q, %v", name, err)
+	}
+}
+
+func TestOtherProgramsToo(t *testing.T) {
+	name, err := Finder{Module: filepath.Join("..", "consultemplate"), Tool: "github.com/hashicorp/consul-template"}.name()
+	if err != nil || !strings.HasPrefix(name, "consul-template-v") {
+		t.Errorf("%q %v", name, err)
 	}
 }
