@@ -34,7 +34,7 @@ func TestWire(t *testing.T) {
 			wiretest.Run(t, func(t testing.TB, upstream string) wiretest.Front {
 				address := startBefore(t, upstream, listener)
 				crowd := map[string]int{"plain": 900, "unix": 300, "tls": 60}[name]
-				return wiretest.Front{HeaderLimit: maxHeader + 8192, Crowd: crowd, Dial: func(ctx context.Context) (net.Conn, error) {
+				return wiretest.Front{HeaderLimit: 64<<10 + 8192, Crowd: crowd, Dial: func(ctx context.Context) (net.Conn, error) {
 					return dialListener(ctx, name, address, pool)
 				}}
 			})
