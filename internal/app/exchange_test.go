@@ -27,7 +27,8 @@ func TestReadsNearestWritesPrimary(t *testing.T) {
 	w.want(w.do("GET", "database/creds/readonly", ""), 200, "eu-west")
 	w.want(w.do("POST", "transit/encrypt/demo", `{"plaintext":"aGk="}`), 200, "eu-west")
 	w.want(w.do("POST", "pki/issue/demo", `{"common_name":"a.example.com"}`), 200, "eu-west")
-	w.want(w.do("LIST", "secret/metadata/", ""), 200, "eu-west")
+	w.want(w.do("LIST", "secret/metadata/", ""), 200, "us-east") // it shows what was written
+	w.want(w.do("LIST", "transit/keys", ""), 200, "eu-west")
 	r := w.do("GET", "secret/data/hello", "")
 	if r.header.Get("X-Vrproxy-Class") != "nearest" || r.header.Get("X-Vrproxy-Attempts") != "1" {
 		t.Errorf("headers: %v", r.header)
@@ -358,9 +359,10 @@ func TestPolicyDenialIsAnAnswer(t *testing.T) {
 func TestMountsThatTheNearestDoesNotHave(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
-	w.want(w.do("POST", "sys/mounts/only-east", `{"type":"kv","local":true}`, "X-Vrproxy-Cluster", "us-east"), 204, "us-east")
+	w.want(w.direct("us-east", "POST", "sys/mounts/only-east", `{"type":"kv","local":true}`), 204, "")
 	w.boss()
 	w.want(w.do("POST", "only-east/a", `{"b":"c"}`), 204, "us-east")
+	w.boss() // who wrote it would ask the primary at once
 	r := w.do("GET", "only-east/a", "")
 	w.want(r, 200, "us-east")
 	if r.data["b"] != "c" || r.header.Get("X-Vrproxy-Attempts") != "2" {
