@@ -45,7 +45,7 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			t.moves++
 			address = x.activeNode(a)
 			a.close()
-		case v == lagging && (a.old || a.demands && !last):
+		case v == lagging && x.leaves(a, last):
 			return x.leaveBehind(a, address, last)
 		case v == absent && x.mayHold(c):
 			x.hold(a)

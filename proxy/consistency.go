@@ -121,16 +121,33 @@ func (x *exchange) place(c *health.Cluster) consistency.Place {
 	}
 }
 
+// leaves reports whether an answer of a cluster that is behind is not for the client.
+// Vault's own refusal is, at the end, if the session can't be answered without what it
+// needs.
+func (x *exchange) leaves(a *answer, last bool) bool {
+	return a.old || a.demands && (!last || !x.reading.need.Must())
+}
+
 // leaveBehind goes on from a cluster that had not got what the session needs. That is no
 // failover.
 func (x *exchange) leaveBehind(a *answer, address string, last bool) (moveOn bool, f *failure) {
-	if last {
+	if last && a.old {
 		a.close()
 		return false, x.stale()
 	}
 	x.passedOver(a, address)
 	x.from, x.reading.behind = "", true
 	return true, nil
+}
+
+// relents reports whether a request goes out once more, to anybody: nobody has what it
+// needs, and no answer without that is worse than none.
+func (x *exchange) relents() bool {
+	if !x.reading.behind || !x.reading.needs || x.reading.need.Must() {
+		return false
+	}
+	x.reading.needs = false
+	return true
 }
 
 func (x *exchange) stale() *failure {
@@ -141,9 +158,9 @@ func (x *exchange) stale() *failure {
 }
 
 // demand asks a cluster for the state that the session needs, if it is not known to be
-// there; not the last one for what an answer may be without.
-func (x *exchange) demand(h http.Header, a *answer, last bool) {
-	if !x.reading.needs || last && !x.reading.need.Must() || x.standing(a.cluster) == consistency.Has && !standby(a.cluster, a.address) {
+// there.
+func (x *exchange) demand(h http.Header, a *answer) {
+	if !x.reading.needs || x.standing(a.cluster) == consistency.Has && !standby(a.cluster, a.address) {
 		return
 	}
 	indexes := x.reading.need.Indexes(x.place(a.cluster), x.reading.memories.Compares())
@@ -237,10 +254,11 @@ func (x *exchange) remember(a *answer) {
 	status := a.resp.StatusCode
 	switch {
 	case x.changes() && status < 300:
-		x.wrote(a.cluster, a.resp.Header.Get(headerIndex))
-		if number, ok := versionIn(a.raw); ok && x.decision.Versioned() {
-			x.saw(number, x.writtenAt(a.cluster))
+		number := uint64(0)
+		if x.decision.Versioned() {
+			number, _ = versionIn(a.raw)
 		}
+		x.wrote(a.cluster, a.resp.Header.Get(headerIndex), number)
 	case x.versioned() && (status == http.StatusOK || status == http.StatusNotFound):
 		x.sawVersion(a)
 	}
@@ -261,15 +279,11 @@ func (x *exchange) sawVersion(a *answer) {
 	number, ok := versionIn(a.raw)
 	switch m := x.reading.memory; {
 	case ok:
-		x.saw(number, a.cluster.Home())
+		if m = x.remembered(); m != nil {
+			m.Saw(x.reading.scope, number, a.cluster.Home(), time.Now())
+		}
 	case m != nil && a.resp.StatusCode == http.StatusNotFound:
 		m.Gone(x.reading.scope)
-	}
-}
-
-func (x *exchange) saw(number uint64, home string) {
-	if m := x.remembered(); m != nil {
-		m.Saw(x.reading.scope, number, home, time.Now())
 	}
 }
 
@@ -281,16 +295,16 @@ func (x *exchange) changes() bool {
 }
 
 // wrote notes a write, also one of which nobody knows whether it was done.
-func (x *exchange) wrote(c *health.Cluster, index string) {
+func (x *exchange) wrote(c *health.Cluster, index string, number uint64) {
 	if x.reading.memories == nil || !x.changes() {
 		return
 	}
 	home, now := x.writtenAt(c), time.Now()
 	if m := x.remembered(); m != nil {
-		m.Wrote(x.reading.scope, home, index, now)
+		m.Wrote(x.reading.scope, home, index, number, now)
 	}
 	if consistency.ForLogins(x.reading.scope) {
-		x.reading.memories.Shared().Wrote(x.reading.scope, home, index, now)
+		x.reading.memories.Shared().Wrote(x.reading.scope, home, index, 0, now)
 	}
 }
 

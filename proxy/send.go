@@ -66,7 +66,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		req.Header.Set(noForwarding, "true")
 	}
 	a.unforwarded = req.Header.Get(noForwarding) == "true"
-	x.demand(req.Header, a, last)
+	x.demand(req.Header, a)
 	resp, err := x.transfer(ctx, a, req) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
 		a.fail(ctx, err, sent.happened())

@@ -64,8 +64,11 @@ func (x *exchange) try(plan routing.Plan) *failure {
 		x.p.cfg.Metrics.lastResort()
 		settled, f = x.visit(stops(plan.Rest), true)
 	}
-	if settled {
+	switch {
+	case settled:
 		return f
+	case x.relents():
+		return x.once()
 	}
 	return x.fruitless(plan)
 }
@@ -171,7 +174,7 @@ func (x *exchange) lost(a *answer) *failure {
 	if x.r.Context().Err() != nil {
 		return &failure{code: clientGone, text: "the client went away"}
 	}
-	x.wrote(a.cluster, "") // it may have been
+	x.wrote(a.cluster, "", 0) // it may have been
 	return &failure{code: outcomeUnknown, text: fmt.Sprintf("the request was sent to cluster %s and its answer was lost; it may or may not have taken effect, and was not repeated", a.cluster.Name)}
 }
 

@@ -295,3 +295,22 @@ func (w *world) consistency() map[string]any {
 	s, _ := r.whole["consistency"].(map[string]any)
 	return s
 }
+
+// TestTheLossOfThePrimaryAfterAPolicyWasWritten: what reads depend on then is gone, and
+// they are answered all the same, by those who may lack it.
+func TestTheLossOfThePrimaryAfterAPolicyWasWritten(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range sets() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOn(t, cfg, patient)
+			w.boss()
+			w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west") // it has a token there
+			w.want(w.do("PUT", "sys/policies/acl/some", `{"policy":"path \"x\" { capabilities = [\"read\"] }"}`), 204, "us-east")
+			w.want(w.do("GET", "secret/data/hello", ""), 200, "us-east")
+			w.lab.Cluster("us-east").Kill()
+			w.want(w.do("GET", "secret/data/hello", ""), 200, "")
+			w.want(w.do("GET", "nowhere/a", ""), 404, "")
+		})
+	}
+}

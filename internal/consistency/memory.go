@@ -45,6 +45,7 @@ type write struct {
 	home    string
 	at      time.Time
 	indexed bool // its answer carried an index
+	version bool // its answer told the version that it made, which Saw was told
 	// must is true for what a read may not be without. A policy, a mount, what another
 	// session wrote: without these an answer may be a refusal, but it is no old secret, so
 	// when nobody has them, anybody is asked.
@@ -58,17 +59,21 @@ type version struct {
 }
 
 // Wrote notes a write, which the cluster of a home has; index is the X-Vault-Index of its
-// answer, empty without one or without an answer.
-func (m *Memory) Wrote(s routing.Scope, home, index string, now time.Time) {
+// answer, empty without one or without an answer, and number the version that it made of a
+// secret, 0 if it tells none.
+func (m *Memory) Wrote(s routing.Scope, home, index string, number uint64, now time.Time) {
 	if s.Mount == "" {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if number > 0 {
+		m.sawLocked(s, number, home, now)
+	}
 	if index != "" {
 		m.states = merge(m.states, index, now)
 	}
-	w := write{scope: s, home: home, at: now, indexed: index != "", must: !s.Everything && !m.lenient}
+	w := write{scope: s, home: home, at: now, indexed: index != "", version: number > 0, must: !s.Everything && !m.lenient}
 	for i := range m.writes {
 		if m.writes[i].scope == s {
 			m.writes[i] = w
@@ -95,7 +100,7 @@ func (m *Memory) pruneLocked(now time.Time) {
 // summariseLocked makes one of all writes: that anything may have been written.
 func (m *Memory) summariseLocked() {
 	all := m.writes[len(m.writes)-1]
-	all.scope = routing.Scope{Mount: all.scope.Mount, Everything: true}
+	all.scope, all.version = routing.Scope{Mount: all.scope.Mount, Everything: true}, false
 	for _, w := range m.writes {
 		all.indexed, all.must = all.indexed && w.indexed, all.must || w.must
 		if w.at.After(all.at) {
@@ -137,6 +142,10 @@ func (m *Memory) Empty() bool {
 func (m *Memory) Saw(s routing.Scope, number uint64, home string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.sawLocked(s, number, home, now)
+}
+
+func (m *Memory) sawLocked(s routing.Scope, number uint64, home string, now time.Time) {
 	if m.versions == nil {
 		m.versions, _ = simplelru.NewLRU[routing.Scope, version](maxVersions, nil) // the size is above 0
 	}
@@ -169,24 +178,23 @@ type Need struct {
 	writes   []write
 	states   []state
 	must     bool // old is worse than nothing
-	versions bool // the version of the answer tells whether they are in it
+	versions bool // each made a version of what is read, so that of the answer tells
 }
 
 // Need tells what a read needs; ok is false when nothing the session wrote matters to it.
 func (m *Memory) Need(read routing.Scope, now time.Time) (n Need, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	n.versions = true
 	for _, w := range m.writes {
 		if now.Sub(w.at) < forget && w.scope.Meets(read) {
 			n.writes, n.must = append(n.writes, w), n.must || w.must
+			n.versions = n.versions && w.version && w.scope == read
 		}
 	}
 	if len(n.writes) == 0 {
 		return Need{}, false
 	}
 	n.states = append(n.states, m.states...)
-	if m.versions != nil {
-		_, n.versions = m.versions.Peek(read)
-	}
 	return n, true
 }

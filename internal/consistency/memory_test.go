@@ -62,10 +62,11 @@ func TestHowAPlaceStands(t *testing.T) {
 		{"of a cluster without an id nothing is known", index("id-eu", 5, 5), false, 450 * time.Millisecond, unrelated, No, Lacks},
 	} {
 		m := &Memory{}
-		m.Wrote(secret("a"), "us", c.index, start())
+		number := uint64(0)
 		if c.versions {
-			m.Saw(secret("a"), 7, "us", start())
+			number = 7
 		}
+		m.Wrote(secret("a"), "us", c.index, number, start())
 		if got := after(m, "a", c.age, c.place, c.compares); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
@@ -75,12 +76,28 @@ func TestHowAPlaceStands(t *testing.T) {
 	}
 }
 
+// TestWhatAVersionDoesNotTell: that a secret was deleted, or a policy changed.
+func TestWhatAVersionDoesNotTell(t *testing.T) {
+	t.Parallel()
+	deleted, policy := &Memory{}, &Memory{}
+	deleted.Wrote(secret("a"), "us", index("id-us", 5, 5), 7, start())
+	deleted.Wrote(secret("a"), "us", index("id-us", 6, 6), 0, start())
+	policy.Wrote(secret("a"), "us", index("id-us", 5, 5), 7, start())
+	policy.Wrote(routing.Scope{Mount: "pki/"}, "us", index("id-us", 6, 6), 0, start())
+	policy.Wrote(routing.Scope{Mount: "secret/"}, "us", index("id-us", 6, 6), 0, start())
+	for name, m := range map[string]*Memory{"deleted": deleted, "configured": policy} {
+		if n, _ := m.Need(secret("a"), start()); n.Verifiable() || after(m, "a", 0, secondary(), Unknown) != Lacks {
+			t.Errorf("%s: the version is taken for proof", name)
+		}
+	}
+}
+
 // TestASecondaryThatLostItsPrimary: its lag grows for ever, and what it has not got may be
 // lost. After a minute it is read from again.
 func TestASecondaryThatLostItsPrimary(t *testing.T) {
 	t.Parallel()
 	m := &Memory{}
-	m.Wrote(secret("a"), "us", "", start())
+	m.Wrote(secret("a"), "us", "", 0, start())
 	lost := secondary()
 	lost.Lag = time.Hour
 	if got := after(m, "a", 59*time.Second, lost, No); got != Lacks {
@@ -96,12 +113,12 @@ func TestASecondaryThatLostItsPrimary(t *testing.T) {
 func TestAnOldStateCoversNoNewWrite(t *testing.T) {
 	t.Parallel()
 	m := &Memory{}
-	m.Wrote(secret("a"), "us", index("id-eu", 5, 5), start())
-	m.Wrote(secret("b"), "us", index("id-us", 9, 9), start().Add(time.Second))
+	m.Wrote(secret("a"), "us", index("id-eu", 5, 5), 0, start())
+	m.Wrote(secret("b"), "us", index("id-us", 9, 9), 0, start().Add(time.Second))
 	if got := after(m, "b", 2*time.Second, secondary(), No); got != Lacks {
 		t.Errorf("%d", got)
 	}
-	m.Wrote(secret("c"), "us", index("id-eu", 6, 10), start().Add(1500*time.Millisecond))
+	m.Wrote(secret("c"), "us", index("id-eu", 6, 10), 0, start().Add(1500*time.Millisecond))
 	if got := after(m, "b", 2*time.Second, secondary(), No); got != Asks {
 		t.Errorf("a state it gave since: %d", got)
 	}
@@ -138,8 +155,8 @@ func TestTheNewestStatesAreKept(t *testing.T) {
 func TestWhichIndexesAreSent(t *testing.T) {
 	t.Parallel()
 	m := &Memory{}
-	m.Wrote(secret("a"), "us", index("id-us", 5, 5), start())
-	m.Wrote(secret("a"), "us", index("id-eu", 3, 5), start())
+	m.Wrote(secret("a"), "us", index("id-us", 5, 5), 0, start())
+	m.Wrote(secret("a"), "us", index("id-eu", 3, 5), 0, start())
 	n, _ := m.Need(secret("a"), start())
 	for _, c := range []struct {
 		place    Place
@@ -162,7 +179,7 @@ func TestTooManyWritesAreOne(t *testing.T) {
 	t.Parallel()
 	m := &Memory{}
 	for i := range 10 * maxWrites {
-		m.Wrote(secret(fmt.Sprint(i)), "us", "", start())
+		m.Wrote(secret(fmt.Sprint(i)), "us", "", 0, start())
 	}
 	for i := range 10 * maxWrites {
 		if got := after(m, fmt.Sprint(i), 0, secondary(), No); got != Lacks {
@@ -226,11 +243,11 @@ func TestWhatIsNoSecretIsNoReasonToRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := &Memory{}
-	own.Wrote(routing.Scope{Mount: "sys/", Everything: true}, "us", "", start())
-	all.Shared().Wrote(secret("a"), "us", "", start())
+	own.Wrote(routing.Scope{Mount: "sys/", Everything: true}, "us", "", 0, start())
+	all.Shared().Wrote(secret("a"), "us", "", 0, start())
 	child := &Memory{}
 	parent := &Memory{}
-	parent.Wrote(secret("a"), "us", "", start())
+	parent.Wrote(secret("a"), "us", "", 0, start())
 	child.Inherit(parent, start())
 	for name, m := range map[string]*Memory{"a policy": own, "of all sessions": all.Shared(), "inherited": child} {
 		if n, ok := m.Need(secret("a"), start()); !ok || n.Must() {
@@ -248,7 +265,7 @@ func TestWhatIsNoSecretIsNoReasonToRefuse(t *testing.T) {
 func TestWhatASessionInherits(t *testing.T) {
 	t.Parallel()
 	parent, child := &Memory{}, &Memory{}
-	parent.Wrote(routing.Scope{Mount: "sys/", Everything: true}, "us", index("id-us", 5, 5), start())
+	parent.Wrote(routing.Scope{Mount: "sys/", Everything: true}, "us", index("id-us", 5, 5), 0, start())
 	child.Inherit(parent, start())
 	if got := after(child, "a", 0, secondary(), Yes); got != Later {
 		t.Errorf("%d", got)
@@ -269,7 +286,7 @@ func TestMemoriesAreApartAndBounded(t *testing.T) {
 	if m.Of(1, "") != nil {
 		t.Error("nothing was written")
 	}
-	m.For(1, "").Wrote(secret("a"), "us", "", start())
+	m.For(1, "").Wrote(secret("a"), "us", "", 0, start())
 	if m.Of(1, "") != m.For(1, "") || m.Of(1, "app") != nil || m.Of(2, "") != nil {
 		t.Error("sessions are mixed up")
 	}
