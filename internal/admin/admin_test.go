@@ -119,7 +119,7 @@ func TestStatus(t *testing.T) {
 			 "rtt_ms": 1.5, "lag_ms": null, "cluster_id": "", "nodes": [], "order": 1, "tokens": 7, "leases": 14},
 			{"name": "us-east-dr", "region": "us-west", "dr_of": "us-east", "role": "dr", "state": "down", "reason": "",
 			 "rtt_ms": null, "lag_ms": 1000, "cluster_id": "", "nodes": [], "order": 0, "tokens": 10, "leases": 20}
-		], "sessions": 7
+		], "sessions": 7, "consistency": {"level": "", "mechanism": "", "compares": ""}
 	}`
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, []byte(want)); err != nil {

@@ -33,7 +33,7 @@ func serve(t *testing.T, h http.HandlerFunc) (*httptest.Server, *Pool) {
 
 func pool(t *testing.T, clusters ...Cluster) *Pool {
 	t.Helper()
-	p := New(Config{Clusters: clusters})
+	p := New(Config{Clusters: clusters, DialTimeout: 20 * time.Second}) // on a busy machine too
 	t.Cleanup(p.Close)
 	return p
 }
