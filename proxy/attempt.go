@@ -41,8 +41,7 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 		switch {
 		case x.again(v, a, &t):
 			a.close()
-		case v == moved && t.moves < maxMoves && x.body.whole:
-			t.moves++
+		case v == moved && x.follows(&t):
 			address = x.activeNode(a)
 			a.close()
 		case v == lagging && x.leaves(a, last):
@@ -53,7 +52,7 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 		case v == foreign:
 			x.disown(a)
 			return true, nil
-		case v == next:
+		case v == next, v == moved && x.body.whole:
 			x.passedOver(a, address)
 			return true, nil
 		case v == unknown:
@@ -152,6 +151,13 @@ func (x *exchange) activeNode(a *answer) string {
 		}
 	}
 	return ""
+}
+
+// follows reports whether one more redirect is followed. Nodes that send each other a
+// request have no active node yet: others are asked then, or it waits for one.
+func (x *exchange) follows(t *tries) bool {
+	t.moves++
+	return t.moves <= maxMoves && x.body.whole
 }
 
 // tries counts the repeats at one node.

@@ -296,3 +296,29 @@ func TestAStandbysRedirectIsFollowedInsideTheCluster(t *testing.T) {
 		})
 	}
 }
+
+// TestNodesThatSendARequestToEachOther have no active node yet, each believing another to
+// be it. That is not for the client to follow: others are asked.
+func TestNodesThatSendARequestToEachOther(t *testing.T) {
+	t.Parallel()
+	const urls = "/v1/pki/config/urls"
+	p := newPair(t)
+	p.mu.Lock()
+	p.answers[urls] = func(node string, w http.ResponseWriter) {
+		switch node {
+		case "one":
+			w.Header().Set("Location", "http://one-b"+urls)
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		case "one-b":
+			w.Header().Set("Location", "http://one"+urls)
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}
+	}
+	p.mu.Unlock()
+	if cluster, status := p.send("GET", urls, ""); cluster != "two" || status != http.StatusOK {
+		t.Errorf("%d from %s after asking %v", status, cluster, p.asked())
+	}
+	if n := len(p.asked()); n > 2*(maxMoves+1)+1 {
+		t.Errorf("asked %d times: %v", n, p.asked())
+	}
+}
