@@ -50,6 +50,8 @@ type Config struct {
 	DNS *DNS `yaml:"dns"`
 	// Admin is the listener for operators and their monitoring.
 	Admin Admin `yaml:"admin"`
+	// Tracing sends OpenTelemetry spans of requests. Default: off.
+	Tracing *Tracing `yaml:"tracing"`
 	// Shutdown is how long a stop may take.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Log is what is logged, and in which form.
@@ -295,6 +297,19 @@ type Admin struct {
 	PProf bool `yaml:"pprof"`
 	// Quit lets POST /quit end the process. Default: false.
 	Quit bool `yaml:"quit"`
+}
+
+// Tracing is where spans of requests go.
+type Tracing struct {
+	// Endpoint is the URL of a collector that takes OTLP over HTTP; without a path,
+	// /v1/traces. Required.
+	Endpoint string `yaml:"endpoint"`
+	// Sample is the share of the requests that is traced, from 0 to 1, where the client
+	// has not decided (traceparent). Default: 1.
+	Sample float64 `yaml:"sample"`
+	// TLS is how the proxy trusts the collector and shows itself to it. Default:
+	// the system's authorities, no client certificate.
+	TLS *ClientTLS `yaml:"tls"`
 }
 
 // Shutdown is how long a stop may take.

@@ -50,5 +50,8 @@ func (d *DNS) setDefaults() {
 	}
 }
 
+// setDefaults fills a tracing block.
+func (t *Tracing) setDefaults() { t.Sample = 1 }
+
 // setDefaults fills an identity block that was given without any key.
 func (i *Identity) setDefaults() { i.Use = UseFallback }

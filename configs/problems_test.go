@@ -86,6 +86,11 @@ func TestProblemsBesideASmallestFile(t *testing.T) {
 			`v.yaml:10: dns.forward[0]: "resolv.conf" is not a resolver; write host:port like 10.0.0.2:53, or the absolute path`, `v.yaml:10: dns.forward[1]: "10.0.0.2" is not a resolver`,
 			`v.yaml:11: dns.allow[0]: 10.0.0.1 is an address, not a network; write 10.0.0.1/32`, `v.yaml:11: dns.allow[1]: "all" is not a network`,
 		}},
+		{"tracing to nowhere", "tracing: {}\n", []string{`v.yaml:6: tracing.endpoint: "" is no collector's URL; write it like http://127.0.0.1:4318`}},
+		{"tracing", "tracing:\n  endpoint: collector:4317\n  sample: 20\n  tls: { key_file: k }\n", []string{
+			`v.yaml:7: tracing.endpoint: "collector:4317" is no collector's URL`, `v.yaml:8: tracing.sample: "20" is not a share; write a number from 0 to 1`,
+			`v.yaml:9: tracing.tls.key_file: cert_file is missing`,
+		}},
 
 		{"no method", "identity: {}\n", []string{`v.yaml:6: identity.method: it is required; use approle, kubernetes, jwt, userpass, ldap, cert, aws, gcp, azure or token_file`}},
 		{"method unknown", "identity: { method: aprole }\n", []string{`v.yaml:6: identity.method: "aprole" is not known; use`}},

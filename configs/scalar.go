@@ -18,7 +18,7 @@ func isScalar(v reflect.Value) bool {
 		return true
 	}
 	switch v.Kind() {
-	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64, reflect.Uint32:
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64, reflect.Uint32, reflect.Float64:
 		return true
 	default:
 		return false
@@ -38,6 +38,8 @@ func setScalar(v reflect.Value, text string) error {
 		return set(p, text, parseBool)
 	case *int:
 		return set(p, text, parseInt)
+	case *float64:
+		return set(p, text, parseShare)
 	case *time.Duration:
 		return set(p, text, parseDuration)
 	case *fs.FileMode:
@@ -83,6 +85,14 @@ func parseInt(s string) (int, error) {
 		return 0, fmt.Errorf("%q is not a whole number; write digits only, like 3", shorten(s))
 	}
 	return n, nil
+}
+
+func parseShare(s string) (float64, error) {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(f >= 0 && f <= 1) {
+		return 0, fmt.Errorf("%q is not a share; write a number from 0 to 1, like 0.1", shorten(s))
+	}
+	return f, nil
 }
 
 func parseDuration(s string) (time.Duration, error) {

@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ func validate(c *Config, r *report) {
 	v.identity()
 	v.routing()
 	v.dns()
+	v.tracing()
 	v.numbers()
 }
 
@@ -148,6 +150,21 @@ func (v validator) resolver(key, resolver string) {
 	host, port, err := net.SplitHostPort(resolver)
 	if err != nil || host == "" || !isPort(port) || port == "0" {
 		v.add(key, "%q is not a resolver; write host:port like 10.0.0.2:53, or the absolute path of a resolv.conf", shorten(resolver))
+	}
+}
+
+// tracing judges where spans go.
+func (v validator) tracing() {
+	t := v.c.Tracing
+	if t == nil {
+		return
+	}
+	u, err := url.Parse(t.Endpoint)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		v.add("tracing.endpoint", "%q is no collector's URL; write it like http://127.0.0.1:4318", shorten(t.Endpoint))
+	}
+	if t.TLS != nil {
+		v.pair("tracing.tls", t.TLS.CertFile, t.TLS.KeyFile)
 	}
 }
 

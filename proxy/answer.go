@@ -134,15 +134,6 @@ func (x *exchange) stream(resp *http.Response) error {
 	}
 }
 
-// observe counts the request and writes its one line.
-func (x *exchange) observe(cluster string, status int) {
-	took := time.Since(x.began)
-	x.p.cfg.Metrics.request(x.decision.Class, cluster, status, took)
-	x.p.cfg.Logger.Debug("request", zap.String("method", x.r.Method), zap.String("mount", x.decision.Mount),
-		zap.String("class", string(x.decision.Class)), zap.String("reason", x.decision.Reason), zap.String("cluster", cluster),
-		zap.Int("status", status), zap.Int("attempts", x.attempts), zap.Duration("took", took))
-}
-
 // teaches reports whether the answer has to be looked into.
 func (x *exchange) teaches(a *answer) bool {
 	d := x.decision

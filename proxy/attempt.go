@@ -38,6 +38,7 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 		a.release = sync.OnceFunc(func() { a.cancel(); giveBack() })
 		v := x.verdict(a)
 		x.p.cfg.Metrics.attempt(c.Name, v)
+		x.tried(a, v)
 		switch {
 		case x.again(v, a, &t):
 			a.close()

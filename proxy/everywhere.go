@@ -75,11 +75,14 @@ func (x *exchange) ask(c *health.Cluster) (*answer, error) {
 			return nil, err
 		}
 		a := x.send(c, c.Nodes[0].Address, token, false)
+		v := x.verdict(a)
+		x.p.cfg.Metrics.attempt(c.Name, v)
+		x.tried(a, v)
 		if a.out.failed {
 			x.passedOver(a, c.Nodes[0].Address)
 			return nil, fmt.Errorf("cluster %s did not answer", c.Name)
 		}
-		if !x.again(x.verdict(a), a, &t) {
+		if !x.again(v, a, &t) {
 			return a, nil
 		}
 		a.close()

@@ -67,6 +67,8 @@ type leg struct {
 	token   tokencache.Token
 	resp    *http.Response
 	err     error
+	began   time.Time
+	watch   func(Tried)
 	end     context.CancelFunc
 }
 
@@ -93,13 +95,14 @@ func (x *exchange) race(ctx context.Context, a *answer, req *http.Request) (*htt
 		return x.timed(a.cluster.Name, req)
 	}
 	r := &racing{x: x, done: make(chan *leg, 2)}
-	r.start(ctx, &leg{cluster: a.cluster, address: a.address, token: a.token}, req)
+	r.start(ctx, &leg{cluster: a.cluster, address: a.address, token: a.token, began: a.began, watch: a.watch}, req)
 	winner := r.wait(usual, func() {
 		x.attempts++
 		again := x.request(ctx, to.address, token, true)
-		r.start(ctx, &leg{cluster: to.cluster, address: to.address, token: token}, again)
+		watch := x.p.cfg.Observer.Attempt(ctx, to.cluster.Name, to.address, again.Header)
+		r.start(ctx, &leg{cluster: to.cluster, address: to.address, token: token, began: time.Now(), watch: watch}, again)
 	})
-	a.cluster, a.address, a.token = winner.cluster, winner.address, winner.token
+	a.cluster, a.address, a.token, a.began, a.watch = winner.cluster, winner.address, winner.token, winner.began, winner.watch
 	return winner.resp, winner.err
 }
 
@@ -147,6 +150,7 @@ func (r *racing) settle(winner *leg, underWay int) {
 	for _, other := range r.running {
 		if other != winner {
 			other.end()
+			other.overtaken()
 		}
 	}
 	go func() {
@@ -164,6 +168,13 @@ func (x *exchange) timed(cluster string, req *http.Request) (*http.Response, err
 		x.p.paces.get(cluster).note(time.Since(began))
 	}
 	return resp, err
+}
+
+// overtaken tells whoever watches that the other leg answered.
+func (l *leg) overtaken() {
+	if l.watch != nil {
+		l.watch(Tried{Cluster: l.cluster.Name, Verdict: "overtaken", Took: time.Since(l.began)})
+	}
 }
 
 func drop(l *leg) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/vrproxy/vrproxy/routing"
 )
@@ -56,9 +57,47 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
+// Prepare shows what has not happened yet between these clusters as 0: Prometheus takes
+// no notice of a counter's first value.
+func (m *Metrics) Prepare(clusters []string) {
+	for _, cluster := range clusters {
+		for v := done; v <= unknown; v++ {
+			m.attempts.WithLabelValues(cluster, v.String())
+		}
+		for _, other := range clusters {
+			if other != cluster {
+				m.failovers.WithLabelValues(cluster, other)
+			}
+		}
+	}
+}
+
 func (m *Metrics) request(class routing.Class, cluster string, status int, took time.Duration) {
 	m.requests.WithLabelValues(string(class), cluster, strconv.Itoa(status)).Inc()
 	m.durations.WithLabelValues(string(class), cluster).Observe(took.Seconds())
+}
+
+// Served counts the requests so far by answering cluster and class.
+func (m *Metrics) Served() map[string]map[string]uint64 {
+	all := make(chan prometheus.Metric)
+	go func() { m.requests.Collect(all); close(all) }()
+	out := make(map[string]map[string]uint64)
+	for one := range all {
+		var d dto.Metric
+		if one.Write(&d) != nil {
+			continue // a counter can be written
+		}
+		labels := make(map[string]string, len(d.GetLabel()))
+		for _, l := range d.GetLabel() {
+			labels[l.GetName()] = l.GetValue()
+		}
+		cluster := labels["cluster"]
+		if out[cluster] == nil {
+			out[cluster] = make(map[string]uint64)
+		}
+		out[cluster][labels["class"]] += uint64(d.GetCounter().GetValue())
+	}
+	return out
 }
 
 func (m *Metrics) attempt(cluster string, v verdict) {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,6 +69,9 @@ type Config struct {
 	// Failover is told when a request began at one cluster and was answered by
 	// another; may be nil. It must not block.
 	Failover func(from, to, reason string)
+	Observer Observer // default: nobody watches
+	// Numbers counts the requests, so that each has a name; default: from 0.
+	Numbers *atomic.Uint64
 	// PrimaryWait is how long a write waits for a primary to appear; 0: not at all.
 	PrimaryWait time.Duration
 	// AttemptTimeout is how long a repeatable request waits for the first byte of an
@@ -113,6 +117,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(prometheus.NewRegistry())
+	}
+	if c.Observer == nil {
+		c.Observer = blind{}
+	}
+	if c.Numbers == nil {
+		c.Numbers = new(atomic.Uint64)
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -182,6 +192,7 @@ type exchange struct {
 	reading reading
 
 	wanders  bool // the token is the client's own, and its home is not certain
+	record   Record
 	attempts int
 	from     string   // cluster of the first attempt
 	lastErr  error    // why the last candidate was passed over
@@ -197,6 +208,7 @@ type exchange struct {
 // serve is the life of a request.
 func (x *exchange) serve() {
 	x.p.budget.Earn(extraShare)
+	x.watch()
 	if f := x.guard(); f != nil {
 		x.refuse(f)
 		return
@@ -267,7 +279,7 @@ func (x *exchange) waitsFor(changed <-chan struct{}, giveUp time.Time, f *failur
 
 // once makes one plan and tries its candidates.
 func (x *exchange) once() *failure {
-	plan, err := x.p.cfg.Planner.Plan(x.p.cfg.Health.Topology(), x.decision, x.limits)
+	plan, err := x.p.cfg.Planner.Plan(x.plans(x.p.cfg.Health.Topology()), x.decision, x.limits)
 	if err != nil {
 		return refused(err)
 	}
@@ -302,8 +314,8 @@ func (x *exchange) refuse(f *failure) {
 	}
 	x.interim.end()
 	x.head("")
+	x.record.Code, x.record.Why = string(f.code), bounded(f.text, maxWhy)
 	x.observe("", statusOf(f.code))
-	x.p.cfg.Logger.Info("request refused", zap.String("code", string(f.code)), zap.String("class", string(x.decision.Class)),
-		zap.String("reason", f.text), zap.Int("attempts", x.attempts))
+	x.w.Header().Set(HeaderRequestID, x.record.ID())
 	f.write(x.w)
 }

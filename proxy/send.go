@@ -34,8 +34,10 @@ type answer struct {
 	old         bool   // it is older than what the session had before
 	raw         []byte // the body, where it was read before it is passed on
 	err         error
-	cancel      func() // ends the attempt's context
-	release     func() // that, and what else the attempt holds; call when the body is read
+	began       time.Time
+	watch       func(Tried) // whoever watches the attempt; nil: nobody
+	cancel      func()      // ends the attempt's context
+	release     func()      // that, and what else the attempt holds; call when the body is read
 }
 
 func (a *answer) close() {
@@ -53,7 +55,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 	}
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	end := func() { cancel(nil) }
-	a := &answer{cluster: c, address: address, token: token, cancel: end, release: end}
+	a := &answer{cluster: c, address: address, token: token, began: time.Now(), cancel: end, release: end}
 	a.out.repeatable = x.decision.Effect == routing.Repeatable && x.body.whole
 	stop := x.patience(a, last, func() { cancel(errAnswerTimeout) })
 	defer stop()
@@ -65,6 +67,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		// to, it redirects at once, and nothing was done.
 		req.Header.Set(noForwarding, "true")
 	}
+	a.watch = x.p.cfg.Observer.Attempt(x.r.Context(), c.Name, address, req.Header)
 	a.unforwarded = req.Header.Get(noForwarding) == "true"
 	x.demand(req.Header, a)
 	resp, err := x.transfer(ctx, a, req) //nolint:bodyclose // answer.close does, once the client has it

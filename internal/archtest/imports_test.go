@@ -31,6 +31,7 @@ func rules() []rule {
 		{"internal/wire", nil, "it stands between sockets and net/http and knows nothing of Vault but the shape of its errors"},
 		{"internal/wiretest", nil, "it looks at a front from outside, through its sockets"},
 		{"internal/dnsserver", []string{"health", "routing"}, "answers come from the topology and its order, never from requests"},
+		{"internal/observe", []string{"proxy"}, "it is shown records of requests and decides nothing"},
 		{"internal/admin", []string{"health", "routing", "internal/replication"}, "it shows and explains; what it may change is handed in as functions"},
 		{"internal/replication", nil, "it decodes and drives Vault's replication; whoever uses it brings the connection"},
 		{"internal/lab", nil, "the laboratory stands for Vault: if it shared code with the proxy, it would share its mistakes"},
