@@ -2,6 +2,7 @@ package routing
 
 import (
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -92,6 +93,14 @@ func (t *Table) Knows(namespace string) bool {
 	}
 	_, ok := t.namespaces[namespace]
 	return ok
+}
+
+// Namespaces names those whose mounts were learned, in order; root is "".
+func (t *Table) Namespaces() []string {
+	if t == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(t.namespaces))
 }
 
 // Mounts returns all mounts of one namespace, in no order.

@@ -235,6 +235,9 @@ func homeFirst(t *health.Topology, nearest []Candidate, home string) []Candidate
 	return out
 }
 
+// Stale names the secondaries that are not read from because they lag too far.
+func (p *Planner) Stale(t *health.Topology) []string { return p.orders(t).stale }
+
 // Nearest returns the clusters that serve, most preferred first, as plans of class
 // nearest use them. The slice is shared and must not be modified.
 func (p *Planner) Nearest(t *health.Topology) []Candidate { return p.orders(t).nearest }
