@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -73,6 +74,15 @@ type Config struct {
 	// Started and Ready give the reason why not yet, or nil. They must not block.
 	Started, Ready func() error
 
+	// Serving says where requests would go now; nil: that is not told.
+	Serving func() Serving
+	// Requests counts those answered so far, by cluster and class; nil: not told.
+	Requests func() map[string]map[string]uint64
+	// Mounts lists the mounts that are known; nil: not offered.
+	Mounts func() []Mount
+	// Decisions writes the last n requests as lines of JSON, all with 0; nil: not offered.
+	Decisions func(w io.Writer, n int) error
+
 	Counts   Counts
 	Drainer  Drainer
 	Lab      Lab // nil except in the laboratory
@@ -97,6 +107,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Preference == nil {
 		c.Preference = func() health.Preference { return health.Preference{} }
+	}
+	if c.Serving == nil {
+		c.Serving = func() Serving { return Serving{} }
+	}
+	if c.Requests == nil {
+		c.Requests = func() map[string]map[string]uint64 { return nil }
 	}
 	if c.Counts == nil {
 		c.Counts = noCounts{}

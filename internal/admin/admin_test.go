@@ -27,11 +27,16 @@ func TestAnswers(t *testing.T) {
 		{"HEAD", "/readiness", 200, ""},
 		{"GET", "/", 302, ""},
 		{"GET", "/ui", 200, "<!doctype html>"},
-		{"GET", "/ui/app.js", 200, "use strict"},
+		{"GET", "/ui/app.js", 200, "EventSource"},
 		{"GET", "/ui/style.css", 200, "color-scheme"},
 		{"GET", "/ui/other.js", 404, `{"errors":["nothing here at /ui/other.js"]}`},
-		{"GET", "/ui/features", 200, `{"drain":true,"explain":true,"lab":["kill","restart"]}`},
+		{"GET", "/ui/features", 200, `{"drain":true,"explain":true,"mounts":true,"lab":["kill","restart"]}`},
 		{"GET", "/metrics", 200, `vrproxy_sessions 7`},
+		{"GET", "/mounts", 200, `[{"namespace":"","path":"secret/","type":"kv-v2","local":false,"reads":["nearest"],"writes":["primary"]}]`},
+		{"GET", "/debug/decisions", 200, "decisions 0\n"},
+		{"GET", "/debug/decisions?n=5", 200, "decisions 5\n"},
+		{"GET", "/debug/decisions?n=none", 400, "wants a number"},
+		{"POST", "/debug/decisions", 405, "use GET"},
 		{"GET", "/nowhere", 404, `{"errors":["nothing here at /nowhere"]}`},
 		{"GET", "/explain?method=list&path=/v1/secret&namespace=n", 200, `"reason":"LIST /v1/secret n"`},
 		{"GET", "/explain?path=x", 200, `"reason":"GET x "`},
@@ -76,14 +81,14 @@ func TestOptionalPathsAreOff(t *testing.T) {
 	s := start(t, func(c *Config) {
 		*c = Config{Addr: c.Addr, Topology: c.Topology}
 	})
-	for _, path := range []string{"/quit", "/lab/us-east/kill", "/drain?cluster=us-east", "/debug/pprof/", "/explain?path=x"} {
+	for _, path := range []string{"/quit", "/lab/us-east/kill", "/drain?cluster=us-east", "/debug/pprof/", "/explain?path=x", "/mounts", "/debug/decisions"} {
 		for _, method := range []string{"GET", "POST"} {
 			if resp, body := s.do(t, method, path); resp.StatusCode != http.StatusNotFound {
 				t.Errorf("%s %s: %d %s", method, path, resp.StatusCode, body)
 			}
 		}
 	}
-	if resp, body := s.do(t, "GET", "/ui/features"); resp.StatusCode != 200 || body != "{\"drain\":false,\"explain\":false,\"lab\":[]}\n" {
+	if resp, body := s.do(t, "GET", "/ui/features"); resp.StatusCode != 200 || body != "{\"drain\":false,\"explain\":false,\"mounts\":false,\"lab\":[]}\n" {
 		t.Errorf("features: %s", body)
 	}
 	if resp, body := s.do(t, "GET", "/status"); resp.StatusCode != 200 || !strings.Contains(body, `"sessions":0`) {
@@ -114,12 +119,12 @@ func TestStatus(t *testing.T) {
 		"clusters": [
 			{"name": "us-east", "region": "us-east", "role": "primary", "state": "healthy", "reason": "", "rtt_ms": 80, "lag_ms": 0,
 			 "cluster_id": "id-1", "nodes": [{"address": "https://10.0.0.1:8200", "state": "healthy", "reason": "", "active": true, "rtt_ms": 80}],
-			 "order": 2, "tokens": 7, "leases": 14},
+			 "order": 2, "tokens": 7, "leases": 14, "requests": {"primary": 4}},
 			{"name": "eu-west", "region": "eu-west", "role": "secondary", "state": "degraded", "reason": "no node is ideal",
 			 "rtt_ms": 1.5, "lag_ms": null, "cluster_id": "", "nodes": [], "order": 1, "tokens": 7, "leases": 14},
 			{"name": "us-east-dr", "region": "us-west", "dr_of": "us-east", "role": "dr", "state": "down", "reason": "",
 			 "rtt_ms": null, "lag_ms": 1000, "cluster_id": "", "nodes": [], "order": 0, "tokens": 10, "leases": 20}
-		], "sessions": 7, "consistency": {"level": "", "mechanism": "", "compares": ""}
+		], "sessions": 7, "consistency": {"level": "", "mechanism": "", "compares": ""}, "reads": {"cluster": "eu-west", "reason": "it is near"}, "writes": {"cluster": "us-east", "reason": "it is the primary"}
 	}`
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, []byte(want)); err != nil {
@@ -255,7 +260,7 @@ func TestClose(t *testing.T) {
 func TestPageIsSelfContained(t *testing.T) {
 	t.Parallel()
 	forbidden := regexp.MustCompile(`https?://|//cdn|@import|url\(|innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|<style|<script>|\son\w+=|\sstyle=`)
-	for _, name := range []string{"index.html", "app.js", "style.css"} {
+	for _, name := range []string{"index.html", "app.js", "map.js", "words.js", "style.css"} {
 		content, err := pageFiles.ReadFile("ui/" + name)
 		if err != nil {
 			t.Fatal(err)

@@ -38,6 +38,7 @@ type Events struct {
 	last    uint64 // number of the newest event
 	kept    []numbered
 	streams map[chan numbered]struct{}
+	past    history
 }
 
 // numbered is an event with its number, by which a client that lost its connection
@@ -61,6 +62,9 @@ func (e *Events) Publish(ev Event) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if ev.Kind == KindFailover {
+		e.past.failover = &ev
+	}
 	e.last++
 	n := numbered{id: e.last, event: ev}
 	if e.kept = append(e.kept, n); len(e.kept) > eventsKept {

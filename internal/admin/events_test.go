@@ -20,8 +20,12 @@ type listening struct {
 }
 
 func (r *running) listen(t *testing.T, lastID string) *listening {
+	return r.listenAt(t, "/events", lastID)
+}
+
+func (r *running) listenAt(t *testing.T, path, lastID string) *listening {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", r.url("/events"), nil)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", r.url(path), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

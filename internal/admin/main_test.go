@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -102,6 +103,14 @@ func start(t *testing.T, adjust ...func(*Config)) *running {
 			}
 			return nil
 		},
+		Serving: func() Serving {
+			return Serving{Reads: Target{Cluster: "eu-west", Reason: "it is near"}, Writes: Target{Cluster: "us-east", Reason: "it is the primary"}}
+		},
+		Requests: func() map[string]map[string]uint64 { return map[string]map[string]uint64{"us-east": {"primary": 4}} },
+		Mounts: func() []Mount {
+			return []Mount{{Path: "secret/", Type: "kv-v2", Reads: []string{"nearest"}, Writes: []string{"primary"}}}
+		},
+		Decisions: func(w io.Writer, n int) error { _, err := fmt.Fprintln(w, "decisions", n); return err },
 		Explain: func(method, path, namespace string) (any, error) {
 			if path == "bad" {
 				return nil, errors.New("no such path")

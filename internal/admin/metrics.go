@@ -2,6 +2,7 @@ package admin
 
 import (
 	"runtime"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,16 +14,17 @@ import (
 type CollectorConfig struct {
 	Topology        func() *health.Topology // nil results are fine
 	Counts          Counts                  // nil: all zero
+	Stale           func() []string         // clusters that lag too far to be read from; nil: none
 	Version, Commit string
 }
 
 // collector reads the picture when it is scraped, so no number can be left behind
 // when a cluster goes from the configuration. Its labels are the configured names.
 type collector struct {
-	cfg                                       CollectorConfig
-	up, role, rtt, lag, tokens, leases, split *prometheus.Desc
-	sessions, build                           *prometheus.Desc
-	mode, streaming, wal, secondaries         *prometheus.Desc
+	cfg                                              CollectorConfig
+	up, role, rtt, lag, stale, tokens, leases, split *prometheus.Desc
+	sessions, build                                  *prometheus.Desc
+	mode, streaming, wal, secondaries                *prometheus.Desc
 }
 
 // NewCollector makes the metrics that follow from the topology and the counts. The
@@ -30,6 +32,9 @@ type collector struct {
 func NewCollector(cfg CollectorConfig) prometheus.Collector {
 	if cfg.Counts == nil {
 		cfg.Counts = noCounts{}
+	}
+	if cfg.Stale == nil {
+		cfg.Stale = func() []string { return nil }
 	}
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("vrproxy_"+name, help, labels, nil)
@@ -40,6 +45,7 @@ func NewCollector(cfg CollectorConfig) prometheus.Collector {
 		role:        desc("cluster_role", "1 for the cluster's present role, 0 for the others.", "cluster", "role"),
 		rtt:         desc("cluster_rtt_seconds", "Round trip to the cluster's best node; absent while unknown.", "cluster"),
 		lag:         desc("cluster_lag_seconds", "How far the cluster lags behind the primary; absent while unknown.", "cluster"),
+		stale:       desc("cluster_stale", "1 while the cluster is not read from because it lags more than routing.max_staleness.", "cluster"),
 		tokens:      desc("tokens", "Tokens held on the cluster.", "cluster"),
 		leases:      desc("leases", "Leases known on the cluster.", "cluster"),
 		split:       desc("split_brain", "1 while several clusters of one set claim to be primary."),
@@ -54,7 +60,7 @@ func NewCollector(cfg CollectorConfig) prometheus.Collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.up, c.role, c.rtt, c.lag, c.tokens, c.leases, c.split, c.sessions, c.build, c.mode, c.streaming, c.wal, c.secondaries} {
+	for _, d := range []*prometheus.Desc{c.up, c.role, c.rtt, c.lag, c.stale, c.tokens, c.leases, c.split, c.sessions, c.build, c.mode, c.streaming, c.wal, c.secondaries} {
 		ch <- d
 	}
 }
@@ -71,8 +77,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(c.split, flag(t.SplitBrain))
+	stale := c.cfg.Stale()
 	for i := range t.Clusters {
-		c.cluster(gauge, &t.Clusters[i])
+		cl := &t.Clusters[i]
+		c.cluster(gauge, cl)
+		gauge(c.stale, flag(slices.Contains(stale, cl.Name)), cl.Name)
 	}
 }
 

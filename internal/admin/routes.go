@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,6 +66,12 @@ func (s *Server) pictures(mux *http.ServeMux) {
 	if s.cfg.Explain != nil {
 		read(mux, "/explain", s.serveExplain)
 	}
+	if s.cfg.Mounts != nil {
+		read(mux, "/mounts", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.cfg.Mounts()) })
+	}
+	if s.cfg.Decisions != nil {
+		read(mux, "/debug/decisions", s.serveDecisions)
+	}
 	metrics := promhttp.HandlerFor(s.cfg.Registry, promhttp.HandlerOpts{
 		EnableOpenMetrics:   true,
 		ErrorHandling:       promhttp.ContinueOnError, // one broken collector must not blind the others
@@ -91,6 +98,20 @@ func (s *Server) serveExplain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, answer)
+}
+
+// serveDecisions answers with lines of JSON, oldest first.
+func (s *Server) serveDecisions(w http.ResponseWriter, r *http.Request) {
+	n := 0
+	if text := r.URL.Query().Get("n"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 {
+			fail(w, http.StatusBadRequest, "the parameter n wants a number of decisions, 1 or more")
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	_ = s.cfg.Decisions(w, n) // a client that is gone needs no answer
 }
 
 // profiles are streams: a CPU profile takes as long as its caller wants.

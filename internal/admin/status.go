@@ -23,6 +23,11 @@ type Status struct {
 	Sessions   int             `json:"sessions"`
 	// Consistency is how clients come to read their own writes.
 	Consistency ConsistencyStatus `json:"consistency"`
+	// Reads and Writes say which cluster is asked first now, why, and since when.
+	Reads  Target `json:"reads"`
+	Writes Target `json:"writes"`
+	// LastFailover is the last event of that kind; left out while there was none.
+	LastFailover *Event `json:"last_failover,omitempty"`
 }
 
 // ConsistencyStatus is the guarantee that is given, and by what.
@@ -54,6 +59,10 @@ type ClusterStatus struct {
 	Leases int `json:"leases"`
 	// Replication is what the cluster says of each kind; absent where it says nothing.
 	Replication *ReplicationStatus `json:"replication,omitempty"`
+	// Since is when State began, or when the proxy began to look.
+	Since time.Time `json:"since,omitzero"`
+	// Requests counts those that the cluster has answered, by class.
+	Requests map[string]uint64 `json:"requests,omitempty"`
 }
 
 // ReplicationStatus is the replication of one cluster; `vrproxy replication status` tells
@@ -100,12 +109,24 @@ func (s *Server) status() Status {
 	if s.cfg.Consistency != nil {
 		st.Consistency = s.cfg.Consistency()
 	}
-	nearest := t.Nearest(s.cfg.Preference())
+	nearest, requests := t.Nearest(s.cfg.Preference()), s.cfg.Requests()
+	past, states, failover := s.cfg.Events.since()
 	for i := range t.Clusters {
 		c := &t.Clusters[i]
 		st.Clusters[i] = clusterStatus(c, 1+slices.Index(nearest, c), s.cfg.Counts)
+		st.Clusters[i].Since, st.Clusters[i].Requests = states[c.Name], requests[c.Name]
 	}
+	now := s.cfg.Serving()
+	st.Reads, st.Writes, st.LastFailover = sinceWhen(now.Reads, past.Reads), sinceWhen(now.Writes, past.Writes), failover
 	return st
+}
+
+// sinceWhen adds the time, where the history has got as far as the present.
+func sinceWhen(now, past Target) Target {
+	if now.Cluster == past.Cluster {
+		now.Since = past.Since
+	}
+	return now
 }
 
 func clusterStatus(c *health.Cluster, order int, counts Counts) ClusterStatus {

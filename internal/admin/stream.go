@@ -10,7 +10,8 @@ import (
 
 const (
 	keepAlive    = 15 * time.Second // a sign of life, so that proxies keep the stream open
-	eventTimeout = 5 * time.Second  // for one write to a slow client
+	pictureEvery = time.Second
+	eventTimeout = 5 * time.Second // for one write to a slow client
 )
 
 // serveEvents streams what was remembered and then what happens, as server-sent
@@ -34,7 +35,14 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	out.follow(r, ch)
+	if !r.URL.Query().Has("status") {
+		out.follow(r, ch, nil)
+		return
+	}
+	if err := out.picture(s.status()); err != nil {
+		return
+	}
+	out.follow(r, ch, s.status)
 }
 
 // eventWriter writes server-sent events to one client.
@@ -43,9 +51,17 @@ type eventWriter struct {
 	rc *http.ResponseController
 }
 
-func (o eventWriter) follow(r *http.Request, ch <-chan numbered) {
+// follow sends what happens; with a status also the picture, each second and after
+// each event.
+func (o eventWriter) follow(r *http.Request, ch <-chan numbered, status func() Status) {
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
+	var pulse <-chan time.Time
+	if status != nil {
+		second := time.NewTicker(pictureEvery)
+		defer second.Stop()
+		pulse = second.C
+	}
 	var err error
 	for err == nil {
 		select {
@@ -55,7 +71,11 @@ func (o eventWriter) follow(r *http.Request, ch <-chan numbered) {
 			if !ok {
 				return
 			}
-			err = o.event(n)
+			if err = o.event(n); err == nil && status != nil && len(ch) == 0 {
+				err = o.picture(status())
+			}
+		case <-pulse:
+			err = o.picture(status())
 		case <-tick.C:
 			err = o.send(": alive\n\n")
 		}
@@ -69,6 +89,15 @@ func (o eventWriter) event(n numbered) error {
 		return err
 	}
 	return o.send(fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", n.id, n.event.Kind, data))
+}
+
+// picture has no id: it is not kept, and a client that comes back gets the newest.
+func (o eventWriter) picture(s Status) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return o.send(fmt.Sprintf("event: status\ndata: %s\n\n", data))
 }
 
 func (o eventWriter) send(text string) error {

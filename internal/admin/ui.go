@@ -10,7 +10,7 @@ import (
 // The page needs nothing from outside: it has to work when everything else does
 // not.
 //
-//go:embed ui/index.html ui/app.js ui/style.css
+//go:embed ui/index.html ui/app.js ui/map.js ui/words.js ui/style.css
 var pageFiles embed.FS
 
 // page serves the web page and tells it which buttons make sense here.
@@ -23,6 +23,8 @@ func (s *Server) page(mux *http.ServeMux) {
 		http.Redirect(w, r, "/ui", http.StatusFound)
 	})
 	read(mux, "/ui/app.js", file("app.js", "text/javascript; charset=utf-8"))
+	read(mux, "/ui/map.js", file("map.js", "text/javascript; charset=utf-8"))
+	read(mux, "/ui/words.js", file("words.js", "text/javascript; charset=utf-8"))
 	read(mux, "/ui/style.css", file("style.css", "text/css; charset=utf-8"))
 	read(mux, "/ui/features", s.serveFeatures)
 }
@@ -43,11 +45,12 @@ func file(name, contentType string) http.HandlerFunc {
 type features struct {
 	Drain   bool     `json:"drain"`
 	Explain bool     `json:"explain"`
+	Mounts  bool     `json:"mounts"`
 	Lab     []string `json:"lab"` // actions; empty without a laboratory
 }
 
 func (s *Server) serveFeatures(w http.ResponseWriter, _ *http.Request) {
-	f := features{Drain: s.cfg.Drainer != nil, Explain: s.cfg.Explain != nil, Lab: []string{}}
+	f := features{Drain: s.cfg.Drainer != nil, Explain: s.cfg.Explain != nil, Mounts: s.cfg.Mounts != nil, Lab: []string{}}
 	if s.cfg.Lab != nil {
 		f.Lab = s.cfg.Lab.Actions()
 	}

@@ -1,35 +1,21 @@
-"use strict";
+// Pictures come as server-sent events, each second and after each change, and are
+// written into cards that are built once: rebuilding them would take the keyboard focus
+// away. Text goes in by textContent only, so nothing that a cluster says can become
+// markup.
 
-// One picture (/status), fetched every second and at once after an event, is written
-// into cards that are built once: rebuilding them would take the keyboard focus away.
-// Text goes in by textContent only, so nothing that a cluster says can become markup.
+import { drawMap } from "./map.js";
+import { clock, make, milliseconds, set } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const kinds = ["topology", "failover", "lab"];
-const eventsShown = 100;
+const eventsShown = 200;
+const smoothed = 3; // seconds over which rates are averaged
 const cards = new Map();
 const regions = new Map();
-let features = { drain: false, explain: false, lab: [] };
-let refreshing = false;
-
-function make(tag, props = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), props);
-  node.append(...children);
-  return node;
-}
-
-function set(node, text) {
-  text = String(text);
-  if (node.textContent !== text) node.textContent = text;
-}
-
-function milliseconds(value) {
-  if (value === null || value === undefined) return "unknown";
-  if (value >= 1000) return (value / 1000).toFixed(1) + " s";
-  return (value < 10 ? value.toFixed(1) : value.toFixed(0)) + " ms";
-}
-
-const usable = (c) => (c.state === "healthy" || c.state === "degraded") && c.order > 0;
+let features = { drain: false, explain: false, mounts: false, lab: [] };
+let pictures = []; // the last ones, with their times, for the rates
+let mountLines = "";
+let here = ""; // the region of this proxy
 
 async function call(path, options) {
   const answer = await fetch(path, { cache: "no-store", ...options });
@@ -45,7 +31,6 @@ async function act(path, done) {
   } catch (err) {
     set($("notice"), "Failed: " + err.message);
   }
-  refresh();
 }
 
 function fact(list, name) {
@@ -59,7 +44,8 @@ function region(name) {
     const title = make("h3");
     const box = make("section", { className: "region" }, title);
     regions.set(name, { box, title });
-    $("regions").append(box);
+    if (name === here) $("regions").prepend(box);
+    else $("regions").append(box);
   }
   return regions.get(name);
 }
@@ -69,8 +55,9 @@ function buildCard(c) {
   const card = {
     state: make("span", { className: "state" }), role: make("span", { className: "badge" }),
     flow: make("span", { className: "badge" }), reason: make("p", { className: "reason dim" }),
-    rtt: fact(list, "Round trip"), lag: fact(list, "Lag"), replication: fact(list, "Replication"), order: fact(list, "Order"),
-    tokens: fact(list, "Tokens"), leases: fact(list, "Leases"),
+    rtt: fact(list, "Round trip"), lag: fact(list, "Lag"), order: fact(list, "Order"),
+    tokens: fact(list, "Tokens"), leases: fact(list, "Leases"), since: fact(list, "Since"),
+    replication: fact(list, "Replication"),
     nodeTitle: make("summary"), nodes: make("ul"), region: c.region,
   };
   const buttons = make("div", { className: "buttons" });
@@ -93,7 +80,7 @@ function addButtons(card, buttons, name) {
     buttons.append(card.drain);
   }
   for (const action of features.lab) {
-    const button = make("button", { type: "button", textContent: action });
+    const button = make("button", { type: "button", className: "lab", textContent: action });
     button.setAttribute("aria-label", action + " " + name);
     button.addEventListener("click", () =>
       act("lab/" + encodeURIComponent(name) + "/" + encodeURIComponent(action), action + " " + name + ": done."));
@@ -126,6 +113,7 @@ function updateCard(card, c, flow) {
   set(card.order, c.order || "not used");
   set(card.tokens, c.tokens);
   set(card.leases, c.leases);
+  set(card.since, c.since ? clock(c.since) : "unknown");
   set(card.nodeTitle, c.nodes.length === 1 ? "1 node" : c.nodes.length + " nodes");
   const lines = c.nodes.map((n) => n.address + ": " + n.state + (n.active ? ", active" : "") +
     ", " + milliseconds(n.rtt_ms) + (n.reason ? " (" + n.reason + ")" : ""));
@@ -149,19 +137,46 @@ function drop(name) {
   }
 }
 
+function count(what, n) {
+  set($(what + "s"), n + " " + what + (n === 1 ? "" : "s"));
+}
+
+function goes(id, target) {
+  set($(id), target.cluster || "nowhere");
+  set($(id + "-why"), (target.since ? "since " + clock(target.since) + "; " : "") + target.reason);
+}
+
+// rates are requests per second by cluster: of this picture and one a few seconds old.
+function rates(status) {
+  const now = performance.now();
+  if (pictures.length && pictures[pictures.length - 1].status.version !== status.version) pictures = [];
+  pictures.push({ now, status });
+  while (pictures.length > 2 && now - pictures[1].now >= smoothed * 1000) pictures.shift();
+  const before = pictures[0], seconds = (now - before.now) / 1000;
+  const out = new Map();
+  for (const c of status.clusters) {
+    const old = before.status.clusters.find((o) => o.name === c.name);
+    const rate = (kind) => seconds > 0.2 && old
+      ? Math.max(0, ((c.requests || {})[kind] || 0) - ((old.requests || {})[kind] || 0)) / seconds : 0;
+    out.set(c.name, { reads: rate("nearest"), writes: rate("primary"), bound: rate("owner") + rate("operator") });
+  }
+  return out;
+}
+
 function show(status) {
-  const order = status.clusters.filter(usable).sort((a, b) => a.order - b.order);
-  const reads = order.length ? order[0].name : "";
-  const writes = order.some((c) => c.name === status.primary) ? status.primary : "";
+  goes("reads", status.reads);
+  goes("writes", status.writes);
+  const failover = status.last_failover;
+  set($("failover"), failover ? failover.from + " → " + failover.to : "none yet");
+  set($("failover-why"), failover ? clock(failover.time) + "; " + failover.reason : "since the proxy started");
+  here = status.region;
   set($("region"), status.region || "an unnamed region");
   set($("version"), status.version);
-  set($("reads"), reads || "nowhere");
-  set($("writes"), writes || "nowhere");
-  set($("sessions"), status.sessions);
-  set($("tokens"), status.clusters.reduce((sum, c) => sum + c.tokens, 0));
-  set($("leases"), status.clusters.reduce((sum, c) => sum + c.leases, 0));
+  count("session", status.sessions);
+  count("token", status.clusters.reduce((sum, c) => sum + c.tokens, 0));
+  count("lease", status.clusters.reduce((sum, c) => sum + c.leases, 0));
   const alarm = status.split_brain ? "Split brain: " + (status.claimants || []).join(", ") + " claim to be primary. Writes are refused."
-    : !reads ? "No cluster can be used." : !writes ? "No primary: writes wait or fail." : "";
+    : !status.reads.cluster ? "No cluster can be used." : !status.writes.cluster ? "No primary: writes wait or fail." : "";
   set($("alarm"), alarm);
   $("alarm").hidden = alarm === "";
 
@@ -171,25 +186,14 @@ function show(status) {
   }
   for (const c of status.clusters) {
     if (!cards.has(c.name)) cards.set(c.name, buildCard(c));
-    const flow = [c.name === reads && "reads", c.name === writes && "writes"].filter(Boolean).join(" + ");
+    const flow = [c.name === status.reads.cluster && "reads", c.name === status.writes.cluster && "writes"].filter(Boolean).join(" + ");
     updateCard(cards.get(c.name), c, flow);
   }
   for (const [name, r] of regions) {
     set(r.title, name + (name === status.region ? " (this proxy is here)" : ""));
     r.box.classList.toggle("own", name === status.region);
   }
-}
-
-async function refresh() {
-  if (refreshing) return;
-  refreshing = true;
-  try {
-    show(await call("status"));
-    set($("link"), "live");
-  } catch {
-    set($("link"), "no connection to the proxy");
-  }
-  refreshing = false;
+  drawMap(status, rates(status));
 }
 
 function sentence(e) {
@@ -202,13 +206,32 @@ function happened(message) {
   const when = new Date(e.time);
   const line = make("li", { className: e.kind },
     make("time", { dateTime: e.time, title: when.toLocaleString(), textContent: when.toLocaleTimeString() }),
-    make("span", { className: "dim", textContent: e.kind }), make("span", { textContent: sentence(e) }));
+    make("span", { className: "kind", textContent: e.kind }), make("span", { textContent: sentence(e) }));
   $("no-events").hidden = true;
   $("events").prepend(line);
   while ($("events").children.length > eventsShown) $("events").lastChild.remove();
   if (Date.now() - when.getTime() < 5000) set($("notice"), sentence(e));
-  refresh();
 }
+
+async function showMounts() {
+  if (!features.mounts) return;
+  let all;
+  try {
+    all = await call("mounts");
+  } catch {
+    return; // the next time
+  }
+  const lines = JSON.stringify(all);
+  if (lines === mountLines) return;
+  mountLines = lines;
+  $("no-mounts").hidden = all.length > 0;
+  $("mounts-table").hidden = all.length === 0;
+  $("mounts-rows").replaceChildren(...all.map((m) => make("tr", {},
+    make("th", { scope: "row", textContent: m.namespace + m.path }), make("td", { textContent: m.type + (m.local ? ", local" : "") }),
+    make("td", {}, ...classes(m.reads)), make("td", {}, ...classes(m.writes)))));
+}
+
+const classes = (names) => names.map((name) => make("span", { className: "class " + name, textContent: name }));
 
 function explained(answer) {
   const list = make("dl", { className: "facts" });
@@ -216,7 +239,7 @@ function explained(answer) {
     if (value !== "" && value !== null && typeof value !== "object") set(fact(list, key), value);
   }
   const steps = (answer.candidates || []).map((c) => make("li", {
-    textContent: [c.cluster, c.region, c.state, milliseconds(c.rtt_ms), c.token && "token: " + c.token].filter(Boolean).join(" · "),
+    textContent: [c.cluster, c.region, c.state, milliseconds(c.rtt_ms), c.way_round && "forwards to the primary", c.token && "token: " + c.token].filter(Boolean).join(" · "),
   }));
   $("explained").replaceChildren(list, make("ol", {}, ...steps));
 }
@@ -231,6 +254,24 @@ async function explain(submitted) {
   }
 }
 
+// follow listens for as long as the page is open; the browser comes back by itself when
+// the connection ends, and goes on after the last event it saw.
+function follow() {
+  const stream = new EventSource("events?status");
+  for (const kind of kinds) stream.addEventListener(kind, happened);
+  stream.addEventListener("status", (message) => {
+    show(JSON.parse(message.data));
+    set($("link"), "live");
+  });
+  stream.addEventListener("error", () => {
+    set($("link"), "no connection to the proxy");
+    if (stream.readyState === EventSource.CLOSED) { // refused: the browser gives up then
+      stream.close();
+      setTimeout(follow, 1000);
+    }
+  });
+}
+
 async function start() {
   try {
     features = await call("ui/features");
@@ -240,11 +281,12 @@ async function start() {
     return;
   }
   $("explain").hidden = !features.explain;
+  $("mounts").hidden = !features.mounts;
   $("explain-form").addEventListener("submit", explain);
-  const stream = new EventSource("events");
-  for (const kind of kinds) stream.addEventListener(kind, happened);
-  refresh();
-  setInterval(refresh, 1000);
+  $("only-failovers").addEventListener("change", (e) => $("events").classList.toggle("only-failovers", e.target.checked));
+  follow();
+  showMounts();
+  setInterval(showMounts, 5000);
 }
 
 start();
