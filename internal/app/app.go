@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/vrproxy/vrproxy/internal/admin"
 	"github.com/vrproxy/vrproxy/internal/consistency"
 	"github.com/vrproxy/vrproxy/internal/mounts"
+	"github.com/vrproxy/vrproxy/internal/observe"
 	"github.com/vrproxy/vrproxy/proxy"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -55,7 +55,9 @@ type App struct {
 	runner     *runner
 	state      atomic.Int32
 	swapped    chan struct{} // a reload put in a new core
-	failovers  failoverLog
+	failovers  observe.Quiet
+	traces     *observe.Traces // nil: off
+	observer   *observe.Observer
 }
 
 // The states of an App.
@@ -80,6 +82,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 
 func (a *App) build(ctx context.Context) error {
 	if err := a.buildShared(); err != nil {
+		return err
+	}
+	if err := a.buildObserver(ctx); err != nil {
 		return err
 	}
 	first, err := newCore(a.opts.Config, a.shared)
@@ -159,6 +164,9 @@ func (a *App) buildShared() error {
 	a.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vrproxy_config_reloads_total", Help: "Reloads of the configuration, by outcome."}, []string{"outcome"})
 	evicted := prometheus.NewCounter(prometheus.CounterOpts{Name: "vrproxy_sessions_evicted_total", Help: "Sessions in use that were pushed out by sessions.max."})
 	a.registry.MustRegister(logins, evicted, a.reloads, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, outcome := range []string{"ok", "error"} {
+		a.reloads.WithLabelValues(outcome)
+	}
 	budget := proxy.NewBudget()
 	tc := tokencache.Config{
 		Vault: &a.cores, Logger: logger, Identity: identity(cfg, a.cores.homes),
@@ -182,6 +190,7 @@ func (a *App) buildShared() error {
 	a.shared = shared{
 		logger: logger, metrics: proxy.NewMetrics(a.registry), tokens: tokens, mounts: mounts.New(&a.cores, logger),
 		budget: budget, memory: memory, failover: a.failedOver, tell: reloadTeller(logger, a.reloads),
+		numbers: new(atomic.Uint64), logins: logins,
 	}
 	return nil
 }
@@ -193,6 +202,7 @@ func (a *App) buildAdmin() error {
 		Topology: a.cores.topology, Preference: a.cores.preference, Consistency: a.consistency,
 		Started: a.started, Ready: a.Ready, Counts: counts{a.shared.tokens, &a.cores}, Drainer: drainer{&a.cores},
 		Lab: a.opts.Lab, Events: a.events, Registry: a.registry, Explain: a.explain, OnQuit: a.opts.OnQuit,
+		Serving: a.cores.serving, Requests: a.shared.metrics.Served, Mounts: a.mountsShown, Decisions: a.decisions,
 		Version: version, Logger: a.opts.Logger,
 	}
 	ac.Listener = a.sockets.room(adminSocket, cfg.Admin.Address)
@@ -206,7 +216,7 @@ func (a *App) buildAdmin() error {
 	a.admin = server
 	a.stack.push("admin", func(context.Context) error { return server.Close() })
 	a.registry.MustRegister(admin.NewCollector(admin.CollectorConfig{
-		Topology: a.cores.topology, Counts: ac.Counts, Version: version, Commit: commit,
+		Topology: a.cores.topology, Counts: ac.Counts, Stale: a.cores.stale, Version: version, Commit: commit,
 	}))
 	return nil
 }
@@ -351,14 +361,9 @@ func (a *App) Stop(ctx context.Context) error {
 
 // publishChanges turns every change of the topology into events.
 func (a *App) publishChanges(ctx context.Context) error {
-	before := a.cores.topology()
 	for {
 		changed := a.cores.p.Load().checker.Changed()
-		after := a.cores.topology()
-		for _, e := range admin.Changes(before, after) {
-			a.events.Publish(e)
-		}
-		before = after
+		a.follow(a.cores.topology())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -368,33 +373,13 @@ func (a *App) publishChanges(ctx context.Context) error {
 	}
 }
 
-// failoverLog remembers when a failover was last told, so that a lost cluster under
-// load is one line a second and not thousands.
-type failoverLog struct {
-	mu   sync.Mutex
-	told map[[2]string]time.Time
-}
-
-func (f *failoverLog) due(from, to string, now time.Time) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.told == nil {
-		f.told = make(map[[2]string]time.Time)
-	}
-	pair := [2]string{from, to}
-	if now.Sub(f.told[pair]) < time.Second {
-		return false
-	}
-	f.told[pair] = now
-	return true
-}
-
 // failedOver tells people that a request began at one cluster and was answered by
 // another.
 func (a *App) failedOver(from, to, reason string) {
-	if !a.failovers.due(from, to, time.Now()) {
+	due, left := a.failovers.Due(from+" "+to, time.Now())
+	if !due {
 		return
 	}
 	a.events.Publish(admin.Event{Kind: admin.KindFailover, From: from, To: to, Reason: reason})
-	a.opts.Logger.Info("failed over", zap.String("from", from), zap.String("to", to), zap.String("reason", reason))
+	a.opts.Logger.Info("failed over", zap.String("from", from), zap.String("to", to), zap.String("reason", reason), zap.Int("left_out", left))
 }

@@ -92,6 +92,9 @@ func certificateFiles(cfg *configs.Config) []certificateFile {
 		server(fmt.Sprintf("listeners[%d].tls", i), l.TLS)
 	}
 	server("admin.tls", cfg.Admin.TLS)
+	if t := cfg.Tracing; t != nil {
+		out = append(out, certificateFile{"tracing.tls", func() error { _, err := clientTLS(t.TLS); return err }})
+	}
 	return out
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/vrproxy/vrproxy/configs"
@@ -44,8 +45,26 @@ type shared struct {
 	memory  *consistency.Memories
 	// failover is told when a request moved from one cluster to another.
 	failover func(from, to, reason string)
+	observer proxy.Observer
+	logins   *prometheus.CounterVec
+	numbers  *atomic.Uint64 // of requests
 	// tell is told what became of changed files.
 	tell func(key string, err error)
+}
+
+// prepare shows counters of the configured clusters before anything is counted.
+func (s shared) prepare(cfg *configs.Config) {
+	var names []string
+	for _, c := range cfg.Clusters {
+		names = append(names, c.Name)
+		if c.DROf != "" {
+			continue // its home is the other one
+		}
+		for _, outcome := range []string{"ok", "refused", "failed"} {
+			s.logins.WithLabelValues(c.Name, outcome)
+		}
+	}
+	s.metrics.Prepare(names)
 }
 
 // newCore builds a core; nothing of it runs or dials yet.
@@ -67,6 +86,9 @@ func newCore(cfg *configs.Config, s shared) (*core, error) {
 		}
 	}
 	c.checker = health.New(healthConfig(cfg, c.pool, s.logger))
+	if s.metrics != nil {
+		s.prepare(cfg)
+	}
 	showsCertificate := slices.ContainsFunc(cfg.Clusters, func(c configs.Cluster) bool { return c.TLS != nil && c.TLS.CertFile != "" })
 	c.proxy = c.exchanges(s, showsCertificate)
 	return c, nil
@@ -88,7 +110,7 @@ func (c *core) watch(i int, cl configs.Cluster, tell func(string, error)) *fileW
 func (c *core) exchanges(s shared, showsCertificate bool) *proxy.Proxy {
 	return proxy.New(proxy.Config{
 		Health: c.checker, Mounts: s.mounts, Upstream: c.pool, Router: c.router, Planner: c.planner,
-		Tokens: s.tokens, Metrics: s.metrics, Failover: s.failover, Logger: s.logger,
+		Tokens: s.tokens, Metrics: s.metrics, Failover: s.failover, Observer: s.observer, Numbers: s.numbers, Logger: s.logger,
 		ShowsCertificate: showsCertificate, NoReplay: c.cfg.Sessions.ReplayExcept,
 		PrimaryWait: primaryWait(c.cfg), Budget: s.budget, Memories: memories(c.cfg, s.memory),
 		Hedge: c.cfg.Routing.Hedge, MaxInFlight: c.cfg.Routing.MaxInFlight, KeepBody: c.cfg.Limits.RepeatBody,
@@ -194,6 +216,11 @@ func (c *core) inherit(old *core) {
 type current struct{ p atomic.Pointer[core] }
 
 func (c *current) topology() *health.Topology { return c.p.Load().checker.Topology() }
+
+func (c *current) stale() []string {
+	now := c.p.Load()
+	return now.planner.Stale(now.checker.Topology())
+}
 
 func (c *current) preference() health.Preference { return preference(c.p.Load().cfg) }
 

@@ -2,11 +2,19 @@ package app
 
 import (
 	"io"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/vrproxy/vrproxy/configs"
+)
+
+// Of lines with the same text and level, so many a second are written, and then each
+// hundredth.
+const (
+	sameLines = 100
+	everyLine = 100
 )
 
 // newLogger writes to w in the configured form. The level can be changed later.
@@ -20,7 +28,14 @@ func newLogger(w io.Writer, cfg configs.Log, level zap.AtomicLevel) *zap.Logger 
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(enc)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+	out := zapcore.Lock(zapcore.AddSync(w))
+	debug := zap.LevelEnablerFunc(func(l zapcore.Level) bool { return l == zapcore.DebugLevel && level.Enabled(l) })
+	above := zap.LevelEnablerFunc(func(l zapcore.Level) bool { return l > zapcore.DebugLevel && level.Enabled(l) })
+	// Who asks for debug lines wants each.
+	return zap.New(zapcore.NewTee(
+		zapcore.NewCore(encoder, out, debug),
+		zapcore.NewSamplerWithOptions(zapcore.NewCore(encoder.Clone(), out, above), time.Second, sameLines, everyLine),
+	))
 }
 
 func setLevel(level zap.AtomicLevel, l configs.LogLevel) {

@@ -29,7 +29,7 @@ type Process struct {
 	Getenv         func(string) string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	Signals        <-chan os.Signal // SIGINT, SIGTERM, SIGHUP
+	Signals        <-chan os.Signal // SIGINT, SIGTERM, SIGHUP, SIGUSR1
 	Files          []*os.File       // sockets that whoever started the process made for it
 }
 
@@ -40,7 +40,7 @@ func PassedFiles() []*os.File { return activation.Files(true) }
 // process.
 func OSSignals() <-chan os.Signal {
 	signals := make(chan os.Signal, 4) // Notify does not block, so a slow reader would lose some
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, append(dumpSignals(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)...)
 	return signals
 }
 

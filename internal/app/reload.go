@@ -157,6 +157,7 @@ func needRestart(old, now *configs.Config) []string {
 		{"identity", old.Identity, now.Identity},
 		{"sessions", old.Sessions, now.Sessions},
 		{"admin", old.Admin, now.Admin},
+		{"tracing", old.Tracing, now.Tracing},
 		{"limits.header_bytes", old.Limits.HeaderBytes, now.Limits.HeaderBytes},
 		{"limits.header_timeout", old.Limits.HeaderTimeout, now.Limits.HeaderTimeout},
 		{"limits.idle_timeout", old.Limits.IdleTimeout, now.Limits.IdleTimeout},

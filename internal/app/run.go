@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -157,8 +158,8 @@ func (d *daemonRun) start(ctx context.Context, a *App) error {
 			}
 			return nil
 		case s := <-d.p.Signals:
-			if s == syscall.SIGHUP {
-				continue // the file was read a moment ago
+			if s == syscall.SIGHUP || slices.Contains(dumpSignals(), s) {
+				continue // the file was read a moment ago, and nothing was decided yet
 			}
 			cancel()
 			<-done //nolint:errcheck // it is the cancelled context
@@ -184,10 +185,14 @@ func (d *daemonRun) supervise(ctx context.Context, a *App) {
 		case <-d.changes:
 			d.reloadInto(ctx, a)
 		case s := <-d.p.Signals:
-			if s != syscall.SIGHUP {
+			switch {
+			case slices.Contains(dumpSignals(), s):
+				a.DumpDecisions()
+			case s == syscall.SIGHUP:
+				d.reloadInto(ctx, a)
+			default:
 				return
 			}
-			d.reloadInto(ctx, a)
 		}
 	}
 }

@@ -1,11 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/internal/admin"
+	"github.com/vrproxy/vrproxy/internal/explain"
 )
 
 // statusFlags are the flags of status.
@@ -97,23 +101,68 @@ func statusText(s admin.Status, colour bool) string {
 		primary = "none"
 	}
 	fmt.Fprintf(&b, "region %s   primary %s   sessions %d   vrproxy %s\n\n", s.Region, primary, s.Sessions, s.Version)
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "#\tCLUSTER\tREGION\tROLE\tSTATE\tRTT\tLAG\tTOKENS\tLEASES")
-	for _, c := range s.Clusters {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", place(c.Order), c.Name, c.Region, c.Role, c.State, shown(c.RTTms), shown(c.LagMs), c.Tokens, c.Leases)
+	b.WriteString(statusTable(s.Clusters) + "\n")
+	b.WriteString(goesTo("reads to", s.Reads) + goesTo("writes to", s.Writes))
+	if e := s.LastFailover; e != nil {
+		b.WriteString(explain.Wrapped("last failover ", fmt.Sprintf("%s: %s to %s, %s", clock(e.Time), e.From, e.To, e.Reason), explain.Columns))
 	}
-	_ = t.Flush() // a strings.Builder does not fail
 	for _, c := range s.Clusters {
 		if c.Reason != "" {
-			fmt.Fprintf(&b, "\n%s: %s", c.Name, c.Reason)
+			b.WriteString("\n" + explain.Wrapped(c.Name+": ", c.Reason, explain.Columns))
 		}
 		for _, n := range c.Nodes {
 			if len(c.Nodes) > 1 && n.Reason != "" {
-				fmt.Fprintf(&b, "\n  %s: %s", n.Address, n.Reason)
+				b.WriteString(explain.Wrapped("  "+n.Address+": ", n.Reason, explain.Columns))
 			}
 		}
 	}
-	return paint(strings.TrimRight(b.String(), "\n")+"\n", colour)
+	return paint(b.String(), colour)
+}
+
+// statusTable is cut to what a terminal has room for: first the regions, which names
+// mostly tell, then the names.
+func statusTable(clusters []admin.ClusterStatus) string {
+	text := statusRows(clusters, explain.Columns, true)
+	for most := explain.Columns; !explain.Fits(text) && most > 2; most-- {
+		text = statusRows(clusters, most, false)
+	}
+	return text
+}
+
+func statusRows(clusters []admin.ClusterStatus, most int, regions bool) string {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(place, name, region, role, state, rtt, lag, tokens, leases string) {
+		cells := []string{place, explain.Cut(name, most), region, role, state, rtt, lag, tokens, leases}
+		if !regions {
+			cells = slices.Delete(cells, 2, 3)
+		}
+		_, _ = fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	row("#", "CLUSTER", "REGION", "ROLE", "STATE", "RTT", "LAG", "TOKENS", "LEASES")
+	for _, c := range clusters {
+		row(place(c.Order), c.Name, c.Region, string(c.Role), string(c.State), shown(c.RTTms), shown(c.LagMs), strconv.Itoa(c.Tokens), strconv.Itoa(c.Leases))
+	}
+	_ = t.Flush() // a strings.Builder does not fail
+	return b.String()
+}
+
+// goesTo says where one kind of requests goes, since when, and why.
+func goesTo(what string, t admin.Target) string {
+	to := cmp.Or(t.Cluster, "nowhere")
+	if !t.Since.IsZero() {
+		to += " since " + clock(t.Since)
+	}
+	return explain.Wrapped(fmt.Sprintf("%-9s ", what), to+": "+t.Reason, explain.Columns)
+}
+
+// clock tells the day only where it is not today.
+func clock(t time.Time) string {
+	t = t.Local()
+	if t.Format(time.DateOnly) == time.Now().Format(time.DateOnly) {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateTime)
 }
 
 // place is the order for reads; a DR copy or a forbidden region has none.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/internal/admin"
@@ -60,5 +61,30 @@ func TestStatusColours(t *testing.T) {
 	s := admin.Status{SplitBrain: true, Claimants: []string{"a", "b"}, Clusters: []admin.ClusterStatus{{Name: "a", Region: "r", Role: health.RolePrimary, State: health.StateHealthy}}}
 	if text := statusText(s, true); !strings.Contains(text, "\x1b[32mhealthy\x1b[0m") || !strings.Contains(text, "SPLIT BRAIN\x1b[0m of a and b") {
 		t.Errorf("%q", text)
+	}
+}
+
+// TestStatusFits: names and reasons may be longer than a terminal is wide.
+func TestStatusFits(t *testing.T) {
+	t.Parallel()
+	long, ms := strings.Repeat("eu-west-production-", 3)+"1", 12345.6
+	s := admin.Status{
+		Region: "eu-west", Primary: "us", Reads: admin.Target{Cluster: "us", Reason: strings.Repeat("why ", 40), Since: time.Now()},
+		LastFailover: &admin.Event{Time: time.Now().Add(-48 * time.Hour), From: long, To: "us", Reason: strings.Repeat("because ", 30)},
+		Clusters: []admin.ClusterStatus{{
+			Name: long, Region: long, Role: health.RoleStandalone, State: health.StateDegraded, Reason: strings.Repeat("reason ", 40),
+			RTTms: &ms, LagMs: &ms, Order: 1, Tokens: 10000, Leases: 10000,
+		}},
+	}
+	text := statusText(s, false)
+	for line := range strings.Lines(text) {
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > 80 {
+			t.Errorf("%d columns: %q", n, line)
+		}
+	}
+	for _, want := range []string{"degraded", "10000", "reads to  us since ", "writes to nowhere", "last failover "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
 	}
 }

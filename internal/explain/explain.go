@@ -109,7 +109,7 @@ func (a Answer) Text(w io.Writer, method, path string) error {
 	fmt.Fprintf(&b, "%s %s\n\n", method, path)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(&b, "  %-10s %s\n", name, value)
+			b.WriteString(Wrapped(fmt.Sprintf("  %-10s ", name), value, Columns))
 		}
 	}
 	line("class", a.Class)
@@ -151,7 +151,21 @@ func (a Answer) tokens(line func(name, value string)) {
 	}
 }
 
+// table is cut to what a terminal has room for.
 func (a Answer) table(b *strings.Builder) {
+	var out strings.Builder
+	for most := Columns; most > 2; most-- {
+		out.Reset()
+		if a.rows(&out, most); Fits(out.String()) {
+			break
+		}
+	}
+	for line := range strings.Lines(out.String()) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+}
+
+func (a Answer) rows(b *strings.Builder, most int) {
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "  #\tCLUSTER\tREGION\tSTATE\tROUND TRIP\t")
 	for i, c := range a.Candidates {
@@ -162,7 +176,7 @@ func (a Answer) table(b *strings.Builder) {
 		if c.WayRound {
 			note = "forwards to the primary"
 		}
-		_, _ = fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\t%s\n", i+1, c.Cluster, c.Region, c.State, rtt, note)
+		_, _ = fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\t%s\n", i+1, Cut(c.Cluster, most), Cut(c.Region, most), c.State, rtt, note)
 	}
 	_ = t.Flush() // a strings.Builder does not fail
 }
