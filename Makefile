@@ -22,7 +22,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint docs fmt e2e chaos soak bench bench-dns fuzz ci clean
+.PHONY: help build dev test lint docs screenshot fmt e2e chaos soak bench bench-dns fuzz ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,11 +48,15 @@ docs: ## write what documents show of the code (engine tables, differences)
 	$(GO) test -run TestTheDocumentHasTheTables ./routing -update
 	$(GO) test -run TestTheDocumentHasTheDifferences ./internal/wiretest -update
 
+screenshot: ## take the picture of the web page for the documents (needs chromium)
+	$(GO) -C $(E2E_DIR) test -count=1 -run TestThePageInABrowser ./ui -args -ui.screenshot=$(CURDIR)/docs/ui.png
+
 fmt: ## format the code
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
 
 e2e: ## test with real Vault, PostgreSQL, OpenLDAP and DNS resolvers (builds Vault once, then caches it)
 	$(GO) -C $(E2E_DIR) test $(E2E_FLAGS) ./...
+	$(GO) -C $(E2E_DIR)/monitoring test $(filter-out -race,$(E2E_FLAGS)) ./...
 
 chaos: ## break clusters and lines by seeded schedules for CHAOS_TIME and check what clients saw (SEED=n: that one)
 	$(GO) -C $(E2E_DIR) test $(RACE) -count=1 -timeout 3h -v -run TestChaos ./chaos -args -chaos.time=$(CHAOS_TIME) $(if $(SEED),-chaos.seed=$(SEED) -chaos.one)
