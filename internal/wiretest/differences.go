@@ -145,7 +145,7 @@ func ofAnswers() []Difference {
 	return []Difference{
 		{
 			Name:   "the proxy's own response headers",
-			Text:   "`X-Vrproxy-Cluster`, `X-Vrproxy-Class`, `X-Vrproxy-Attempts`; on errors of its own `X-Vrproxy-Error`.",
+			Text:   "`X-Vrproxy-Cluster`, `X-Vrproxy-Class`, `X-Vrproxy-Attempts`; on errors of its own `X-Vrproxy-Error` and `X-Vrproxy-Request-Id`.",
 			answer: func(_, m *Message) { m.drop("X-Vrproxy-Cluster", "X-Vrproxy-Class", "X-Vrproxy-Attempts") },
 			both: func(m *Message) {
 				if m.isAnswer() {
