@@ -78,7 +78,12 @@ func running(t *testing.T, s *script, names ...string) *Checker {
 	for _, n := range names {
 		cfg.Clusters = append(cfg.Clusters, ClusterConfig{Name: n, Region: "eu", Addresses: []string{n}})
 	}
-	c := New(cfg)
+	return run(t, New(cfg))
+}
+
+// run runs a checker until the test ends, and waits for its first round.
+func run(t *testing.T, c *Checker) *Checker {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -291,19 +296,11 @@ func TestTheRoleIsKeptWhileDown(t *testing.T) {
 func TestAPinnedRoleWins(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{Prober: &script{}, Clusters: []ClusterConfig{
+		c := run(t, New(Config{Prober: &script{}, Clusters: []ClusterConfig{
 			{Name: "a", Role: RolePrimary, Addresses: []string{"a"}}, {Name: "b", Addresses: []string{"b"}},
-		}})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- c.Run(ctx) }()
-		<-c.FirstRound()
+		}}))
 		if a, _ := c.Topology().Cluster("a"); a.Role != RolePrimary || !a.Pinned || c.Topology().Primary != "a" {
 			t.Errorf("%+v, primary %q", a, c.Topology().Primary)
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
 		}
 	})
 }
@@ -316,17 +313,7 @@ func TestTheBestNodeSpeaksForItsCluster(t *testing.T) {
 			report: map[string]Report{"active": serving(), "standby": serving(func(r *Report) { r.Standby = true })},
 			takes:  map[string]time.Duration{"active": 20 * time.Millisecond, "standby": 10 * time.Millisecond},
 		}
-		c := New(Config{Prober: s, Clusters: []ClusterConfig{{Name: "a", Addresses: []string{"standby", "active"}}}})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- c.Run(ctx) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("running: %v", err)
-			}
-		})
-		<-c.FirstRound()
+		c := run(t, New(Config{Prober: s, Clusters: []ClusterConfig{{Name: "a", Addresses: []string{"standby", "active"}}}}))
 		a := c.Topology().Clusters[0]
 		if a.Nodes[0].Address != "active" || !a.Nodes[0].Active || a.Nodes[1].Active || a.RTT != 20*time.Millisecond {
 			t.Errorf("%+v", a)

@@ -31,18 +31,7 @@ func (b *book) resolve(_ context.Context, _, address string) ([]string, error) {
 // following runs a checker of one cluster "a" with these addresses.
 func following(t *testing.T, b *book, addresses ...string) *Checker {
 	t.Helper()
-	c := New(Config{Prober: b, Resolve: b.resolve, Clusters: []ClusterConfig{{Name: "a", Addresses: addresses}}})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("running: %v", err)
-		}
-	})
-	<-c.FirstRound()
-	return c
+	return run(t, New(Config{Prober: b, Resolve: b.resolve, Clusters: []ClusterConfig{{Name: "a", Addresses: addresses}}}))
 }
 
 func nodesOf(c *Checker) []string {
@@ -171,10 +160,7 @@ func TestConnectionsAreOpenedBeforeTraffic(t *testing.T) {
 				return broken
 			},
 		})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- c.Run(ctx) }()
-		<-c.FirstRound()
+		run(t, c)
 		pass(time.Minute)
 		s.set(func() { s.err["a"] = errRefused })
 		until(t, c, "a", StateDown)
@@ -187,10 +173,6 @@ func TestConnectionsAreOpenedBeforeTraffic(t *testing.T) {
 		until(t, c, "a", StateHealthy)
 		if len(states) < 3 || slices.ContainsFunc(states, func(s State) bool { return s != StateDown }) {
 			t.Errorf("warmed in the states %v, want down only", states)
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
 		}
 	})
 }
