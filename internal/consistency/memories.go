@@ -44,7 +44,8 @@ type Config struct {
 type Memories struct {
 	cfg      Config
 	of       *lru.Cache[key, *Memory]
-	shared   Memory // writes that logins depend on, of all sessions
+	versions *lru.Cache[seen, version]
+	shared   *Memory // writes that logins depend on, of all sessions
 	compares atomic.Int32
 }
 
@@ -68,7 +69,11 @@ func New(cfg Config) (*Memories, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the memory of sessions: %w", err)
 	}
-	m := &Memories{cfg: cfg, of: of, shared: Memory{lenient: true}}
+	versions, err := lru.New[seen, version](maxVersions)
+	if err != nil {
+		return nil, fmt.Errorf("making the memory of secrets: %w", err)
+	}
+	m := &Memories{cfg: cfg, of: of, versions: versions, shared: &Memory{lenient: true, versions: versions}}
 	switch cfg.Mechanism {
 	case Index:
 		m.compares.Store(int32(Yes))
@@ -91,7 +96,7 @@ func (m *Memories) For(session uint64, name string) *Memory {
 	if found, ok := m.of.Get(k); ok {
 		return found
 	}
-	fresh := &Memory{}
+	fresh := &Memory{versions: m.versions}
 	if first, ok, _ := m.of.PeekOrAdd(k, fresh); ok {
 		return first
 	}
@@ -99,7 +104,7 @@ func (m *Memories) For(session uint64, name string) *Memory {
 }
 
 // Shared is what logins depend on, whoever wrote it: they have no session yet.
-func (m *Memories) Shared() *Memory { return &m.shared }
+func (m *Memories) Shared() *Memory { return m.shared }
 
 // ForLogins reports whether logins may depend on a write.
 func ForLogins(s routing.Scope) bool { return s.Everything || strings.HasPrefix(s.Mount, "auth/") }

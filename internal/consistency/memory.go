@@ -12,15 +12,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/vrproxy/vrproxy/routing"
 )
 
 // The bounds of what is remembered.
 const (
-	maxWrites   = 64               // of one session; beyond, all it reads is careful
-	maxVersions = 128              // of secrets that one session read or wrote
+	maxWrites   = 32               // of one session; beyond, all it reads is careful
+	maxVersions = 100_000          // of secrets that all sessions read or wrote
 	forget      = 10 * time.Minute // what is older is taken for replicated
 	// holdMax bounds how long a write is waited for at a secondary whose lag is known: one
 	// that lost its primary lags more and more, and what it has not got may be lost.
@@ -36,7 +36,13 @@ type Memory struct {
 	mu       sync.Mutex
 	writes   []write
 	states   []state
-	versions *simplelru.LRU[routing.Scope, version] // nil until the first
+	versions *lru.Cache[seen, version] // of all sessions
+}
+
+// seen is a secret in the eyes of one session.
+type seen struct {
+	by    *Memory
+	scope routing.Scope
 }
 
 // write is one change, and where it surely can be read.
@@ -68,7 +74,7 @@ func (m *Memory) Wrote(s routing.Scope, home, index string, number uint64, now t
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if number > 0 {
-		m.sawLocked(s, number, home, now)
+		m.Saw(s, number, home, now)
 	}
 	if index != "" {
 		m.states = merge(m.states, index, now)
@@ -140,36 +146,18 @@ func (m *Memory) Empty() bool {
 // Saw notes the version of a secret in an answer of a home. What is more is not lower:
 // the secret was made anew.
 func (m *Memory) Saw(s routing.Scope, number uint64, home string, now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.sawLocked(s, number, home, now)
-}
-
-func (m *Memory) sawLocked(s routing.Scope, number uint64, home string, now time.Time) {
-	if m.versions == nil {
-		m.versions, _ = simplelru.NewLRU[routing.Scope, version](maxVersions, nil) // the size is above 0
-	}
-	m.versions.Add(s, version{number, home, now})
+	m.versions.Add(seen{m, s}, version{number, home, now})
 }
 
 // Gone forgets the version of a secret that is not there any more.
 func (m *Memory) Gone(s routing.Scope) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.versions != nil {
-		m.versions.Remove(s)
-	}
+	m.versions.Remove(seen{m, s})
 }
 
 // Older reports whether an answer of a home with this version of a secret is older than
 // what the session had before; 0 is an answer without the secret.
 func (m *Memory) Older(s routing.Scope, number uint64, home string, now time.Time) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.versions == nil {
-		return false
-	}
-	v, ok := m.versions.Get(s)
+	v, ok := m.versions.Get(seen{m, s})
 	return ok && now.Sub(v.at) < forget && v.number > number && v.home != home
 }
 
@@ -196,5 +184,6 @@ func (m *Memory) Need(read routing.Scope, now time.Time) (n Need, ok bool) {
 		return Need{}, false
 	}
 	n.states = append(n.states, m.states...)
+	n.versions = n.versions && m.versions.Contains(seen{m, read}) // not pushed out
 	return n, true
 }

@@ -3,6 +3,7 @@ package consistency
 import (
 	"encoding/base64"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -20,6 +21,15 @@ func primary() Place   { return Place{Home: "us", ClusterID: "id-us", Primary: t
 func secondary() Place { return Place{Home: "eu", ClusterID: "id-eu", Lag: 600 * time.Millisecond} }
 
 const margin = 3 * time.Second
+
+// remembering is a memory of one session.
+func remembering() *Memory {
+	all, err := New(Config{})
+	if err != nil {
+		panic(err) // the sizes are constants
+	}
+	return all.For(1, "")
+}
 
 func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
@@ -61,7 +71,7 @@ func TestHowAPlaceStands(t *testing.T) {
 		{"its own index it always compares", index("id-eu", 5, 5), false, 450 * time.Millisecond, secondary(), No, Asks},
 		{"of a cluster without an id nothing is known", index("id-eu", 5, 5), false, 450 * time.Millisecond, unrelated, No, Lacks},
 	} {
-		m := &Memory{}
+		m := remembering()
 		number := uint64(0)
 		if c.versions {
 			number = 7
@@ -79,7 +89,7 @@ func TestHowAPlaceStands(t *testing.T) {
 // TestWhatAVersionDoesNotTell: that a secret was deleted, or a policy changed.
 func TestWhatAVersionDoesNotTell(t *testing.T) {
 	t.Parallel()
-	deleted, policy := &Memory{}, &Memory{}
+	deleted, policy := remembering(), remembering()
 	deleted.Wrote(secret("a"), "us", index("id-us", 5, 5), 7, start())
 	deleted.Wrote(secret("a"), "us", index("id-us", 6, 6), 0, start())
 	policy.Wrote(secret("a"), "us", index("id-us", 5, 5), 7, start())
@@ -96,7 +106,7 @@ func TestWhatAVersionDoesNotTell(t *testing.T) {
 // lost. After a minute it is read from again.
 func TestASecondaryThatLostItsPrimary(t *testing.T) {
 	t.Parallel()
-	m := &Memory{}
+	m := remembering()
 	m.Wrote(secret("a"), "us", "", 0, start())
 	lost := secondary()
 	lost.Lag = time.Hour
@@ -112,7 +122,7 @@ func TestASecondaryThatLostItsPrimary(t *testing.T) {
 // was written at the primary since.
 func TestAnOldStateCoversNoNewWrite(t *testing.T) {
 	t.Parallel()
-	m := &Memory{}
+	m := remembering()
 	m.Wrote(secret("a"), "us", index("id-eu", 5, 5), 0, start())
 	m.Wrote(secret("b"), "us", index("id-us", 9, 9), 0, start().Add(time.Second))
 	if got := after(m, "b", 2*time.Second, secondary(), No); got != Lacks {
@@ -154,7 +164,7 @@ func TestTheNewestStatesAreKept(t *testing.T) {
 
 func TestWhichIndexesAreSent(t *testing.T) {
 	t.Parallel()
-	m := &Memory{}
+	m := remembering()
 	m.Wrote(secret("a"), "us", index("id-us", 5, 5), 0, start())
 	m.Wrote(secret("a"), "us", index("id-eu", 3, 5), 0, start())
 	n, _ := m.Need(secret("a"), start())
@@ -177,7 +187,7 @@ func TestWhichIndexesAreSent(t *testing.T) {
 // TestTooManyWritesAreOne: what does not fit is not forgotten.
 func TestTooManyWritesAreOne(t *testing.T) {
 	t.Parallel()
-	m := &Memory{}
+	m := remembering()
 	for i := range 10 * maxWrites {
 		m.Wrote(secret(fmt.Sprint(i)), "us", "", 0, start())
 	}
@@ -196,7 +206,7 @@ func TestTooManyWritesAreOne(t *testing.T) {
 
 func TestVersionsDoNotGoBack(t *testing.T) {
 	t.Parallel()
-	m, key := &Memory{}, secret("a")
+	m, key := remembering(), secret("a")
 	if m.Older(key, 1, "eu", start()) {
 		t.Error("nothing was seen before")
 	}
@@ -226,27 +236,31 @@ func TestVersionsDoNotGoBack(t *testing.T) {
 	if m.Older(key, 0, "eu", start()) {
 		t.Error("it is gone, and that was seen")
 	}
-	for i := range 10 * maxVersions {
+	for i := range maxVersions + 1000 {
 		m.Saw(secret(fmt.Sprint(i)), 1, "us", start())
 	}
 	if n := m.versions.Len(); n > maxVersions {
 		t.Errorf("%d versions are kept", n)
 	}
+	written := remembering()
+	written.Wrote(key, "us", index("id-us", 5, 5), 7, start())
+	written.Gone(key) // as if it were pushed out
+	if n, _ := written.Need(key, start()); n.Verifiable() {
+		t.Error("nobody remembers which version it has to be")
+	}
 }
 
-// TestWhatIsNoSecretIsNoReasonToRefuse: a policy that is not there yet, or what others
-// wrote.
 func TestWhatIsNoSecretIsNoReasonToRefuse(t *testing.T) {
 	t.Parallel()
 	all, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := &Memory{}
+	own := remembering()
 	own.Wrote(routing.Scope{Mount: "sys/", Everything: true}, "us", "", 0, start())
 	all.Shared().Wrote(secret("a"), "us", "", 0, start())
-	child := &Memory{}
-	parent := &Memory{}
+	child := remembering()
+	parent := remembering()
 	parent.Wrote(secret("a"), "us", "", 0, start())
 	child.Inherit(parent, start())
 	for name, m := range map[string]*Memory{"a policy": own, "of all sessions": all.Shared(), "inherited": child} {
@@ -264,13 +278,13 @@ func TestWhatIsNoSecretIsNoReasonToRefuse(t *testing.T) {
 
 func TestWhatASessionInherits(t *testing.T) {
 	t.Parallel()
-	parent, child := &Memory{}, &Memory{}
+	parent, child := remembering(), remembering()
 	parent.Wrote(routing.Scope{Mount: "sys/", Everything: true}, "us", index("id-us", 5, 5), 0, start())
 	child.Inherit(parent, start())
 	if got := after(child, "a", 0, secondary(), Yes); got != Later {
 		t.Errorf("%d", got)
 	}
-	old := &Memory{}
+	old := remembering()
 	old.Inherit(parent, start().Add(forget))
 	if !old.Empty() {
 		t.Error("what is over is inherited")
@@ -319,11 +333,38 @@ func TestTheMechanismIsFound(t *testing.T) {
 }
 
 func BenchmarkNeed(b *testing.B) {
-	m := &Memory{}
+	m := remembering()
 	m.Saw(secret("a"), 1, "us", start())
 	for b.Loop() {
 		if _, ok := m.Need(secret("a"), start()); ok {
 			b.Fatal("nothing was written")
 		}
 	}
+}
+
+// BenchmarkMemory tells what a session costs that wrote and read as much as is kept.
+func BenchmarkMemory(b *testing.B) {
+	const n = 1000
+	for b.Loop() {
+		all, err := New(Config{Max: n})
+		if err != nil {
+			b.Fatal(err)
+		}
+		before := heap()
+		for session := range uint64(n) {
+			m := all.For(session, "")
+			for i := range maxWrites {
+				m.Wrote(secret(fmt.Sprintf("an/application/of/ours/%d", i)), "us", index("7f3a4470-7e12-7807-51bd-fbb2b9c2ab51", i, i), uint64(i), start())
+			}
+		}
+		b.ReportMetric(float64(heap()-before)/n, "B/session")
+		runtime.KeepAlive(all)
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
