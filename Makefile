@@ -22,7 +22,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint docs screenshot fmt e2e chaos soak bench bench-dns fuzz ci clean
+.PHONY: help build dev test lint docs screenshot fmt e2e chaos soak bench bench-smoke bench-go bench-dns fuzz ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,7 +64,13 @@ chaos: ## break clusters and lines by seeded schedules for CHAOS_TIME and check 
 soak: ## the same on one world for SOAK_TIME, and report what grows
 	$(GO) -C $(E2E_DIR) test -count=1 -timeout 3h -v -run TestSoak ./chaos -args -chaos.soak=$(SOAK_TIME)
 
-bench: ## run the benchmarks
+bench: ## measure the proxy beside HAProxy, nginx, ReverseProxy and vault proxy (VRPROXY_E2E_VAULT=its binary)
+	$(GO) -C bench run ./http -csv $(CURDIR)/build/bench.csv
+
+bench-smoke: ## a short one, plain small reads only; fails if vrproxy takes twice the CPU of ReverseProxy
+	$(GO) -C bench run ./http -smoke -rounds 1 -time 2s -max-ratio 2
+
+bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 bench-dns: ## measure the DNS server beside dnsmasq, unbound and CoreDNS; fails if CoreDNS takes less CPU

@@ -5,15 +5,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"time"
+
+	"github.com/vrproxy/vrproxy/bench/peer"
 )
 
 func main() {
@@ -53,52 +52,22 @@ func run() error {
 
 // prepare checks the programs and builds vrproxy and CoreDNS.
 func prepare(ctx context.Context, dir string) error {
-	var missing []string
-	for program, pkg := range map[string]string{"dnsperf": "dnsperf", "dnsmasq": "dnsmasq-base", "unbound": "unbound"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing = append(missing, pkg)
-		}
+	if err := peer.Missing(map[string]string{"dnsperf": "dnsperf", "dnsmasq": "dnsmasq-base", "unbound": "unbound"}); err != nil {
+		return err
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("programs are missing; install the Debian packages %s", strings.Join(missing, " "))
-	}
-	root, err := moduleRoot()
+	root, err := peer.Root()
 	if err != nil {
 		return err
 	}
-	if err := build(ctx, root, "./cmd/vrproxy", filepath.Join(dir, "vrproxy")); err != nil {
+	if err := peer.Build(ctx, root, "./cmd/vrproxy", filepath.Join(dir, "vrproxy")); err != nil {
 		return err
 	}
-	return build(ctx, filepath.Join(root, "e2e", "coredns"), ".", filepath.Join(dir, "coredns"))
-}
-
-// moduleRoot is the repository, also when the command is run from within bench.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "cmd", "vrproxy")); err == nil {
-			return dir, nil
-		}
-	}
-	return "", errors.New("not run from within the repository")
-}
-
-func build(ctx context.Context, module, what, out string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", out, what)
-	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s in %s: %w\n%s", what, module, err, said)
-	}
-	return nil
+	return peer.Build(ctx, filepath.Join(root, "e2e", "coredns"), ".", filepath.Join(dir, "coredns"))
 }
 
 func compare(ctx context.Context, dir string, d time.Duration) ([]result, error) {
 	var results []result
-	for _, p := range peers(dir) {
+	for _, p := range contenders(dir) {
 		r, err := measure(ctx, dir, p, d)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)

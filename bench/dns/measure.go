@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/vrproxy/vrproxy/bench/peer"
 )
 
 // What vrproxy needs beside itself: a Vault that is healthy, and a resolver.
@@ -35,7 +34,7 @@ type result struct {
 
 // measure runs one server under dnsperf. The warm-up lets vrproxy probe and all servers
 // fill their caches.
-func measure(ctx context.Context, dir string, p peer, d time.Duration) (r result, err error) {
+func measure(ctx context.Context, dir string, p contender, d time.Duration) (r result, err error) {
 	stop, err := serveFakes()
 	if err != nil {
 		return r, err
@@ -45,11 +44,11 @@ func measure(ctx context.Context, dir string, p peer, d time.Duration) (r result
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer s.Stop()
 	if _, err := s.perf(ctx, "-l", "1"); err != nil {
 		return r, err
 	}
-	before, err := s.cpu()
+	before, err := s.CPU()
 	if err != nil {
 		return r, err
 	}
@@ -57,43 +56,33 @@ func measure(ctx context.Context, dir string, p peer, d time.Duration) (r result
 	if err != nil {
 		return r, err
 	}
-	after, err := s.cpu()
+	after, err := s.CPU()
 	if err != nil {
 		return r, err
 	}
-	done := number(out, `Queries completed:\s+(\d+)`)
+	done := peer.Number(out, `Queries completed:\s+(\d+)`)
 	if done == 0 {
 		return r, fmt.Errorf("nothing was answered:\n%s", out)
 	}
-	if good := number(out, `NOERROR (\d+)`); good < done {
+	if good := peer.Number(out, `NOERROR (\d+)`); good < done {
 		return r, fmt.Errorf("%.0f of %.0f answers were errors:\n%s", done-good, done, out)
 	}
-	return result{p.name, number(out, `Queries per second:\s+([\d.]+)`), float64((after - before).Microseconds()) / done, int(number(out, `Queries lost:\s+(\d+)`))}, nil
-}
-
-func number(text, pattern string) float64 {
-	found := regexp.MustCompile(pattern).FindStringSubmatch(text)
-	if found == nil {
-		return 0
-	}
-	n, _ := strconv.ParseFloat(found[1], 64) // the pattern has digits only
-	return n
+	return result{p.name, peer.Number(out, `Queries per second:\s+([\d.]+)`), float64((after - before).Microseconds()) / done, int(peer.Number(out, `Queries lost:\s+(\d+)`))}, nil
 }
 
 // server is a running peer.
 type server struct {
-	cmd   *exec.Cmd
-	said  bytes.Buffer
+	*peer.Process
 	names string // dnsperf's file of questions
 }
 
-func startServer(ctx context.Context, dir string, p peer) (*server, error) {
+func startServer(ctx context.Context, dir string, p contender) (*server, error) {
 	var questions strings.Builder
 	for _, n := range p.names {
 		fmt.Fprintf(&questions, "%s A\n", n)
 	}
-	s := &server{cmd: exec.CommandContext(ctx, p.args[0], p.args[1:]...), names: filepath.Join(dir, "questions")}
-	files := map[string]string{s.names: questions.String()}
+	names := filepath.Join(dir, "questions")
+	files := map[string]string{names: questions.String()}
 	for name, text := range p.files {
 		files[name] = text
 	}
@@ -102,35 +91,24 @@ func startServer(ctx context.Context, dir string, p peer) (*server, error) {
 			return nil, err
 		}
 	}
-	s.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	s.cmd.Stdout, s.cmd.Stderr = &s.said, &s.said
-	if err := s.cmd.Start(); err != nil {
+	process, err := peer.Start(ctx, p.args, "GOMAXPROCS=1")
+	if err != nil {
 		return nil, err
 	}
-	if err := s.wait(ctx, p.names[0]); err != nil {
-		return nil, errors.Join(err, s.stop(), errors.New(s.said.String()))
+	if err := answers(ctx, p.names[0]); err != nil {
+		process.Stop()
+		return nil, fmt.Errorf("it does not answer: %w\n%s", err, process.Said())
 	}
-	return s, nil
+	return &server{process, names}, nil
 }
 
-// wait returns when the first name is answered.
-func (s *server) wait(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
+// answers returns when the first name is answered.
+func answers(ctx context.Context, name string) error {
 	c := dns.Client{Timeout: time.Second}
-	for {
+	return peer.Poll(ctx, 15*time.Second, func(ctx context.Context) bool {
 		resp, _, err := c.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), fmt.Sprintf("%s:%d", host, port))
-		if err == nil && len(resp.Answer) == 1 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("it does not answer: %w, %v", err, resp)
-		case <-tick.C:
-		}
-	}
+		return err == nil && len(resp.Answer) == 1
+	})
 }
 
 func (s *server) perf(ctx context.Context, args ...string) (string, error) {
@@ -142,40 +120,9 @@ func (s *server) perf(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// cpu is the time that the server has spent, in user and kernel mode.
-func (s *server) cpu() (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(raw), ") ") // the name may hold anything
-	fields := strings.Fields(rest)
-	const user, kernel, ticksPerSecond = 11, 12, 100
-	if len(fields) <= kernel {
-		return 0, fmt.Errorf("unexpected /proc/PID/stat: %s", raw)
-	}
-	u, errU := strconv.Atoi(fields[user])
-	k, errK := strconv.Atoi(fields[kernel])
-	return time.Duration(u+k) * time.Second / ticksPerSecond, errors.Join(errU, errK)
-}
-
-// resident is the memory in use, in KB.
-func (s *server) resident() (float64, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	return number(string(raw), `VmRSS:\s+(\d+)`), err
-}
-
-func (s *server) stop() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it only fails when it has ended
-	kill := time.AfterFunc(10*time.Second, func() { _ = s.cmd.Process.Kill() })
-	defer kill.Stop()
-	_ = s.cmd.Wait() // some end with a code of their own after SIGTERM
-	return nil
-}
-
 // memory looks whether a million questions, in the zone and forwarded, make vrproxy grow.
 func memory(ctx context.Context, dir string, questions int) error {
-	for _, p := range peers(dir) {
+	for _, p := range contenders(dir) {
 		if !strings.HasPrefix(p.name, "vrproxy") {
 			continue
 		}
@@ -186,7 +133,7 @@ func memory(ctx context.Context, dir string, questions int) error {
 	return nil
 }
 
-func grows(ctx context.Context, dir string, p peer, questions int) (err error) {
+func grows(ctx context.Context, dir string, p contender, questions int) (err error) {
 	stop, err := serveFakes()
 	if err != nil {
 		return err
@@ -196,12 +143,12 @@ func grows(ctx context.Context, dir string, p peer, questions int) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer s.Stop()
 	asked := func(n int) (float64, error) {
 		if _, err := s.perf(ctx, "-n", strconv.Itoa(n/len(p.names))); err != nil {
 			return 0, err
 		}
-		return s.resident()
+		return s.Resident()
 	}
 	warm, err := asked(questions / 10)
 	if err != nil {

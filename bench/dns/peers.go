@@ -14,8 +14,8 @@ const (
 	answer = "127.0.0.1"
 )
 
-// peer is one server to measure.
-type peer struct {
+// contender is one server to measure.
+type contender struct {
 	name  string
 	files map[string]string // written before the start
 	args  []string
@@ -25,7 +25,7 @@ type peer struct {
 // names are the questions; all servers but a forwarding one have them as their own.
 func names(zone string) []string { return []string{zone, "nearest." + zone, "primary." + zone} }
 
-func peers(dir string) []peer {
+func contenders(dir string) []contender {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	listen := fmt.Sprintf("%s:%d", host, port)
 	var local, zone strings.Builder
@@ -37,7 +37,7 @@ func peers(dir string) []peer {
 		return fmt.Sprintf("region: r\nlisteners: [{address: \"127.0.0.1:0\"}]\nadmin: {address: \"127.0.0.1:0\"}\nlog: {level: error}\n"+
 			"dns: {address: %q, forward: [%s]}\nclusters: [{name: c, region: r, addresses: [%q]}]\n", listen, forward, fakeVault)
 	}
-	return []peer{
+	return []contender{
 		{"dnsmasq", nil, []string{
 			"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts", "--no-resolv", "--pid-file=", "--local-ttl=5", "--user=" + userName(),
 			"--bind-interfaces", "--listen-address=" + host, fmt.Sprint("--port=", port), "--host-record=vault.internal,nearest.vault.internal,primary.vault.internal," + answer,

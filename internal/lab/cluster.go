@@ -2,14 +2,21 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/vrproxy/vrproxy/internal/lab/store"
+)
+
+const (
+	bindWithin = 10 * time.Second
+	bindPause  = 50 * time.Millisecond
 )
 
 // servedLimit bounds the record of requests.
@@ -172,7 +179,7 @@ func (c *Cluster) Restart() error {
 			return fmt.Errorf("restarting %s: %w", c.name, err)
 		}
 	}
-	if err := c.listen(c.address); err != nil {
+	if err := c.listenAgain(); err != nil {
 		return fmt.Errorf("restarting %s: %w", c.name, err)
 	}
 	c.set(func() {
@@ -329,6 +336,19 @@ func (c *Cluster) listen(address string) error {
 	}
 	c.listener = &listener{Listener: l, cluster: c}
 	return nil
+}
+
+// listenAgain binds the same port as before. While the cluster was down, somebody's
+// connection may have come to use it; such go.
+func (c *Cluster) listenAgain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), bindWithin)
+	defer cancel()
+	for {
+		err := c.listen(c.address)
+		if !errors.Is(err, syscall.EADDRINUSE) || pause(ctx, bindPause) != nil {
+			return err
+		}
+	}
 }
 
 func (c *Cluster) resetConns() {

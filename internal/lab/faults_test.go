@@ -3,6 +3,7 @@ package lab_test
 import (
 	"bufio"
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -378,4 +379,30 @@ func TestStopWhileHeld(t *testing.T) {
 	if n := l.Cluster("us-east").Applied("secret/data/held"); n != 0 {
 		t.Errorf("applied %d times", n)
 	}
+}
+
+// A restarted cluster waits for its port, which somebody has taken meanwhile.
+func TestRestartWaitsForThePort(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	c := l.Cluster("eu-west")
+	c.Kill()
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", strings.TrimPrefix(c.Address(), "http://"))
+	if err != nil {
+		t.Skip("somebody else was faster:", err)
+	}
+	restarted := make(chan error, 1)
+	go func() { restarted <- c.Restart() }()
+	select {
+	case err := <-restarted:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := taken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-restarted; err != nil {
+		t.Fatal(err)
+	}
+	login(t, c).want(200, "GET", "secret/data/hello", "")
 }
