@@ -253,7 +253,7 @@ func (x *exchange) remember(a *answer) {
 	x.countReading(a)
 	status := a.resp.StatusCode
 	switch {
-	case x.changes() && status < 300:
+	case x.changes() && (status < 300 || status >= 500): // an error may have come after the effect
 		number := uint64(0)
 		if x.decision.Versioned() {
 			number, _ = versionIn(a.raw)
