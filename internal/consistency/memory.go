@@ -9,6 +9,7 @@
 package consistency
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 
 // The bounds of what is remembered.
 const (
-	maxWrites   = 32               // of one session; beyond, all it reads is careful
+	maxWrites   = 64               // of one session; of more, the older half is one: anything
 	maxVersions = 100_000          // of secrets that all sessions read or wrote
 	forget      = 10 * time.Minute // what is older is taken for replicated
 	// holdMax bounds how long a write is waited for at a secondary whose lag is known: one
@@ -103,17 +104,17 @@ func (m *Memory) pruneLocked(now time.Time) {
 	m.writes = kept
 }
 
-// summariseLocked makes one of all writes: that anything may have been written.
+// summariseLocked makes one of the older half: that anything may have been written. It is
+// no reason to refuse what was not.
 func (m *Memory) summariseLocked() {
-	all := m.writes[len(m.writes)-1]
-	all.scope, all.version = routing.Scope{Mount: all.scope.Mount, Everything: true}, false
-	for _, w := range m.writes {
-		all.indexed, all.must = all.indexed && w.indexed, all.must || w.must
-		if w.at.After(all.at) {
-			all.at, all.home = w.at, w.home
-		}
+	slices.SortStableFunc(m.writes, func(a, b write) int { return a.at.Compare(b.at) })
+	half := len(m.writes) / 2
+	all := m.writes[half-1]
+	all.scope, all.must, all.version = routing.Scope{Mount: all.scope.Mount, Everything: true}, false, false
+	for _, w := range m.writes[:half] {
+		all.indexed = all.indexed && w.indexed
 	}
-	m.writes = append(m.writes[:0], all)
+	m.writes = append([]write{all}, m.writes[half:]...)
 }
 
 // Inherit takes over what another session wrote: a token that it made depends on it.

@@ -184,17 +184,24 @@ func TestWhichIndexesAreSent(t *testing.T) {
 	}
 }
 
-// TestTooManyWritesAreOne: what does not fit is not forgotten.
-func TestTooManyWritesAreOne(t *testing.T) {
+// TestOfTooManyWritesTheOlderAreOne: what does not fit is not forgotten, but it is no
+// reason to refuse what was never written.
+func TestOfTooManyWritesTheOlderAreOne(t *testing.T) {
 	t.Parallel()
 	m := remembering()
-	for i := range 10 * maxWrites {
-		m.Wrote(secret(fmt.Sprint(i)), "us", "", 0, start())
+	const n = 10 * maxWrites
+	for i := range n {
+		m.Wrote(secret(fmt.Sprint(i)), "us", "", 0, start().Add(time.Duration(i)*time.Microsecond))
 	}
-	for i := range 10 * maxWrites {
-		if got := after(m, fmt.Sprint(i), 0, secondary(), No); got != Lacks {
-			t.Fatalf("write %d is forgotten", i)
+	now := time.Duration(n) * time.Microsecond
+	for i := range n {
+		got := after(m, fmt.Sprint(i), now, secondary(), No)
+		if got < Later || i < n-maxWrites && got != Later || i >= n-maxWrites/2 && got != Lacks {
+			t.Fatalf("write %d of %d: %d", i, n, got)
 		}
+	}
+	if need, ok := m.Need(secret("never written"), start().Add(now)); !ok || need.Must() {
+		t.Errorf("what was never written: needed %v, must %v", ok, need.Must())
 	}
 	if len(m.writes) > maxWrites {
 		t.Errorf("%d writes are kept", len(m.writes))
