@@ -9,7 +9,7 @@ import (
 // Connections are kept to where requests go next, and to nobody else.
 func TestWhereConnectionsAreKept(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "")
+	w := newWorld(t, "routing: {failover: [us-east]}") // whatever the round trips
 	next := func() []string { return slices.Sorted(maps.Keys(w.app.cores.p.Load().nextNodes())) }
 	if got := next(); !slices.Equal(got, []string{"eu-west", "us-east"}) {
 		t.Errorf("%v", got)

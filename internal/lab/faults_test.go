@@ -404,5 +404,5 @@ func TestRestartWaitsForThePort(t *testing.T) {
 	if err := <-restarted; err != nil {
 		t.Fatal(err)
 	}
-	login(t, c).want(200, "GET", "secret/data/hello", "")
+	newClient(t, c, lab.RootToken).want(200, "GET", "secret/data/hello", "")
 }
