@@ -171,9 +171,6 @@ func (c *Cluster) Kill() {
 // a partition, which lies in the network.
 func (c *Cluster) Restart() error {
 	c.Kill() // a running cluster goes down first
-	c.mu.Lock()
-	serving := c.server != nil
-	c.mu.Unlock()
 	if p, ok := c.backend.(processes); ok {
 		if err := p.start(context.Background()); err != nil {
 			return fmt.Errorf("restarting %s: %w", c.name, err)
@@ -186,9 +183,7 @@ func (c *Cluster) Restart() error {
 		c.killed, c.sealed, c.stalled, c.blackholed, c.slow = false, false, false, false, 0
 		c.started = time.Now()
 	})
-	if serving {
-		c.lab.serve(c)
-	}
+	c.lab.serve(c)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import "net"
 type listener struct {
 	net.Listener
 	cluster *Cluster
+	served  bool // somebody accepts; guarded by the cluster's lock
 }
 
 // Accept returns the next connection, known to the cluster.

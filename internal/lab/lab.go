@@ -193,11 +193,12 @@ func (l *Lab) serve(c *Cluster) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	ln, srv := c.listener, c.server
-	c.mu.Unlock()
-	if !l.running || ln == nil || srv == nil {
-		return
+	if !l.running || ln == nil || srv == nil || ln.served {
+		return // not yet, or already
 	}
+	ln.served = true
 	l.serving.Go(func() {
 		err := srv.Serve(ln) // ends when the listener is closed
 		l.cfg.Logger.Debug("listener ended", zap.String("cluster", c.name), zap.Error(err))
