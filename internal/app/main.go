@@ -101,7 +101,7 @@ func commands(p Process) *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(runCommand(p), devCommand(p), checkCommand(p), explainCommand(p), statusCommand(p), replicationCommand(p), versionCommand(p))
+	root.AddCommand(runCommand(p), devCommand(p), checkCommand(p), explainCommand(p), statusCommand(p), probeCommand(p), replicationCommand(p), versionCommand(p))
 	return root
 }
 
