@@ -14,6 +14,7 @@ TESTFLAGS ?=
 # another user owns.
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+EPOCH   := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 LDFLAGS := -s -w -X github.com/vrproxy/vrproxy/internal/app.version=$(VERSION) \
            -X github.com/vrproxy/vrproxy/internal/app.commit=$(COMMIT)
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
@@ -22,7 +23,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint docs screenshot fmt e2e chaos soak bench bench-smoke bench-go bench-dns fuzz ci clean
+.PHONY: help build dev test lint docs screenshot fmt e2e chaos soak bench bench-smoke bench-go bench-dns fuzz deploy image release ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -84,6 +85,22 @@ fuzz: ## run each fuzz target for FUZZTIME
 	  echo "== $$(dirname $$file) $${func#func }"; \
 	  $(GO) test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$(dirname $$file)" || exit 1; \
 	done
+
+deploy: ## test what is deployed: manifests, chart, units, packages, images (deploy/)
+	$(GO) -C deploy vet ./...
+	$(GO) -C deploy test -count=1 -timeout 30m $(TESTFLAGS) ./...
+
+# What is made is stamped with the commit and its time, and is the same each time.
+SHIP = SOURCE_DATE_EPOCH=$(EPOCH) $(GO) -C deploy run ./ship -version $(VERSION) -commit $(COMMIT)
+
+image: ## the container image for amd64 and arm64 as an OCI archive in build/; needs no engine
+	$(SHIP) image
+
+release: ## everything of a release in build/release: binaries, packages, image, SBOMs, checksums
+	for os in linux darwin windows; do GOOS=$$os $(GO) vet ./... || exit 1; done
+	rm -rf build/release
+	$(SHIP) -out ../build/release release
+	$(SHIP) prove
 
 ci: ## all that a merge needs, as the build server runs it
 	.ci/run
