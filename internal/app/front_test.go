@@ -13,7 +13,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,31 +21,6 @@ import (
 	"github.com/vrproxy/vrproxy/configs"
 	"github.com/vrproxy/vrproxy/internal/lab"
 )
-
-// metric sums what the admin listener says of one metric and some of its labels.
-func (w *world) metric(name string, labels ...string) float64 {
-	w.tb.Helper()
-	families, err := w.app.registry.Gather()
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	sum := 0.0
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			var have []string
-			for _, l := range m.GetLabel() {
-				have = append(have, l.GetName()+"="+l.GetValue())
-			}
-			if !slices.ContainsFunc(labels, func(l string) bool { return !slices.Contains(have, l) }) {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-			}
-		}
-	}
-	return sum
-}
 
 // socket makes one as systemd does, and the file that is passed.
 func socket(t *testing.T, network, address, name string) (*os.File, string) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -303,4 +304,29 @@ func (w *world) replication(cluster string) replication.Status {
 		w.tb.Fatal(err)
 	}
 	return s
+}
+
+// metric sums what the admin listener says of one metric and some of its labels.
+func (w *world) metric(name string, labels ...string) float64 {
+	w.tb.Helper()
+	families, err := w.app.registry.Gather()
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var have []string
+			for _, l := range m.GetLabel() {
+				have = append(have, l.GetName()+"="+l.GetValue())
+			}
+			if !slices.ContainsFunc(labels, func(l string) bool { return !slices.Contains(have, l) }) {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
 }
