@@ -180,6 +180,14 @@ func TestProblemsOfWholeFiles(t *testing.T) {
 				`v.yaml:10: clusters[0].addresses[4]: it has a query`, `v.yaml:11: clusters[0].addresses[5]: its port is out of range`,
 				`v.yaml:12: clusters[0].addresses[6]: it is not a URL`,
 			}},
+		{"discovered", head + "  - name: a\n    region: r\n    addresses:\n      - srv+https://h\n      - srv+http://h:8200\n      - srv+tcp://h\n" +
+			"  - { name: b, region: r, addresses: [\"srv+https://i\"], tls: { ca_file: x } }\n  - { name: c, region: r, addresses: [\"srv+https://j\"], tls: { server_name: vault } }\n",
+			[]string{
+				`v.yaml:6: clusters[0].addresses[0]: SRV records tell which name a node has, so the certificate needs one that you tell; add tls.server_name`,
+				`v.yaml:7: clusters[0].addresses[1]: it has a port, which SRV records bring themselves`,
+				`v.yaml:8: clusters[0].addresses[2]: it must start with https://`,
+				`v.yaml:9: clusters[1].addresses[0]: SRV records tell`,
+			}},
 		{"address twice", head + "  - { name: a, region: r, addresses: [\"https://h\"] }\n  - { name: b, region: r, addresses: [\"https://H:443/\"] }\n",
 			[]string{`v.yaml:4: clusters[1].addresses[0]: it is the same as clusters[0].addresses[0]`}},
 		{"tls", head + "  - name: a\n    region: r\n    addresses: [\"http://h\"]\n    tls:\n      cert_file: x\n  - { name: b, region: r, addresses: [\"https://i\"], tls: { key_file: x } }\n",

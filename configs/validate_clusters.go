@@ -73,9 +73,18 @@ func (v validator) addresses(key string, cl Cluster, taken map[string]string) {
 			v.add(at, "it is the same as %s; give each address once", before)
 		}
 		taken[same] = at
-		if u.Scheme == "http" && cl.TLS != nil {
+		v.discovered(at, u, cl.TLS)
+		if strings.HasSuffix(u.Scheme, "http") && cl.TLS != nil {
 			v.add(at, "tls is given, but the address is http; write https:// or remove tls")
 		}
+	}
+}
+
+// discovered judges an address whose nodes DNS tells. A name that comes from there proves
+// nothing: whoever forges the answer has a certificate for their own.
+func (v validator) discovered(at string, u *url.URL, t *ClientTLS) {
+	if u.Scheme == "srv+https" && (t == nil || t.ServerName == "" && !t.InsecureSkipVerify) {
+		v.add(at, "SRV records tell which name a node has, so the certificate needs one that you tell; add tls.server_name to the cluster")
 	}
 }
 
@@ -85,14 +94,16 @@ func parseAddress(address string) (*url.URL, string) {
 	switch {
 	case err != nil:
 		return nil, "it is not a URL; write it like https://vault.example.com:8200"
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, "it must start with https:// or http://; write it like https://vault.example.com:8200"
+	case !slices.Contains([]string{"http", "https", "srv+http", "srv+https"}, u.Scheme):
+		return nil, "it must start with https:// or http:// (srv+https:// or srv+http:// for SRV records); write it like https://vault.example.com:8200"
 	case u.User != nil:
 		return nil, "it holds a user name or password, which Vault has no use for; remove what is before the @"
 	case u.Hostname() == "":
 		return nil, "it names no host; write it like https://vault.example.com:8200"
 	case u.Port() != "" && (!isPort(u.Port()) || u.Port() == "0"):
 		return nil, "its port is out of range; give 1 to 65535"
+	case u.Port() != "" && strings.HasPrefix(u.Scheme, "srv+"):
+		return nil, "it has a port, which SRV records bring themselves; remove it"
 	case u.Path != "":
 		return nil, "it has a path; give only scheme, host and port (requests bring their own /v1/ path)"
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#"):

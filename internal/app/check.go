@@ -15,6 +15,7 @@ import (
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/internal/replication"
 	"github.com/vrproxy/vrproxy/internal/replication/operate"
+	"github.com/vrproxy/vrproxy/internal/upstream"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
 
@@ -134,8 +135,12 @@ func checkConnect(ctx context.Context, cfg *configs.Config, out io.Writer) error
 
 // checkDrift tells where the clusters' replication is not what the configuration says. It
 // is a warning: the proxy serves, and what to change is the operator's to decide.
-func checkDrift(ctx context.Context, cfg *configs.Config, vaults operate.Vaults, out io.Writer) {
-	op := operate.New(operate.Config{Vaults: vaults, Clusters: operated(cfg)})
+func checkDrift(ctx context.Context, cfg *configs.Config, pool *upstream.Pool, out io.Writer) {
+	clusters, err := operated(cfg, func(cluster, address string) ([]string, error) { return pool.Resolve(ctx, cluster, address) })
+	if err != nil {
+		return // the report says that the cluster has no nodes
+	}
+	op := operate.New(operate.Config{Vaults: pool, Clusters: clusters})
 	for _, p := range replication.Look(op.Facts(ctx)).Problems {
 		if p.Drift {
 			_, _ = fmt.Fprintln(out, "warning: "+p.String())

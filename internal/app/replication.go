@@ -211,7 +211,10 @@ func (f *replicationFlags) clusters(ctx context.Context, p Process) ([]operate.C
 		if err != nil {
 			return nil, nil, &exitError{exitUsage, err}
 		}
-		return operated(cfg), connections, nil
+		clusters, err := operated(cfg, func(cluster, address string) ([]string, error) {
+			return nil, &exitError{exitUsage, fmt.Errorf("cluster %s: the nodes behind %s are known to a running proxy only; leave out -c and name that one with --admin", cluster, address)}
+		})
+		return clusters, connections, err
 	}
 	api, err := f.find(p)
 	if err != nil {
@@ -233,10 +236,23 @@ func (f *replicationFlags) clusters(ctx context.Context, p Process) ([]operate.C
 	return out, connections, nil
 }
 
-func operated(cfg *configs.Config) []operate.Cluster {
+// operated translates the clusters; discover tells the nodes behind SRV records.
+func operated(cfg *configs.Config, discover func(cluster, address string) ([]string, error)) ([]operate.Cluster, error) {
 	var out []operate.Cluster
 	for _, c := range cfg.Clusters {
-		out = append(out, operate.Cluster{Name: c.Name, Region: c.Region, DROf: c.DROf, Addresses: c.Addresses})
+		o := operate.Cluster{Name: c.Name, Region: c.Region, DROf: c.DROf}
+		for _, address := range c.Addresses {
+			if !strings.HasPrefix(address, "srv+") {
+				o.Addresses = append(o.Addresses, address)
+				continue
+			}
+			nodes, err := discover(c.Name, address)
+			if err != nil {
+				return nil, err
+			}
+			o.Addresses = append(o.Addresses, nodes...)
+		}
+		out = append(out, o)
 	}
-	return out
+	return out, nil
 }

@@ -408,3 +408,11 @@ func TestInterruptedSetup(t *testing.T) {
 		t.Error("its data were replaced again")
 	}
 }
+
+func TestReplicationOfDiscoveredClusters(t *testing.T) {
+	t.Parallel()
+	file := write(t, "region: r\nclusters: [{name: a, region: r, addresses: [\"srv+http://vault.example.com\"]}]\n")
+	if code, _, errs := pipe(t, "", "replication", "status", "-c", file); code != 2 || !strings.Contains(errs, "behind srv+http://vault.example.com are known to a running proxy only") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+}

@@ -10,11 +10,17 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
-// errNoAddress: the name is there, and has no address.
-var errNoAddress = errors.New("the name has no address")
+var (
+	// errNoAddress: the name is there, and has no address.
+	errNoAddress = errors.New("the name has no address")
+	// errNotYet: the records are there since a moment.
+	errNotYet = errors.New("the nodes were found just now")
+)
 
 // names remembers for one cluster which addresses stand for a configured name: by
 // host:port as dialled, the host:port as configured. That is what the node is called in
@@ -52,7 +58,8 @@ func (n *names) learn(dialled []string, name string) {
 // Resolve tells which nodes stand behind a configured address: the address itself when it
 // holds an IP address or a name that has one, else one for each address of the name, of
 // the family that RFC 6724 prefers here (so a dual-stacked host is not two nodes). Nodes
-// found so are called by their name in requests and in TLS.
+// found so are called by their name in requests and in TLS. Behind srv+https:// and
+// srv+http:// are the targets of SRV records.
 func (p *Pool) Resolve(ctx context.Context, cluster, address string) ([]string, error) {
 	l, ok := p.links[cluster]
 	if !ok {
@@ -61,6 +68,9 @@ func (p *Pool) Resolve(ctx context.Context, cluster, address string) ([]string, 
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("resolving an address of %s: %w", cluster, err)
+	}
+	if scheme, ok := strings.CutPrefix(u.Scheme, srvPrefix); ok {
+		return p.discover(ctx, cluster, scheme, u.Hostname())
 	}
 	if _, err := netip.ParseAddr(u.Hostname()); err == nil || p.cfg.Proxy != nil { // a proxy looks names up by itself
 		return []string{address}, nil
@@ -87,6 +97,52 @@ func (p *Pool) Resolve(ctx context.Context, cluster, address string) ([]string, 
 	return nodes, nil
 }
 
+// srvPrefix marks an address whose host is the name of SRV records.
+const srvPrefix = "srv+"
+
+// discover gives the nodes that SRV records name. Their priority and weight say nothing
+// that probes do not tell better. A target that can't be resolved leaves the others.
+func (p *Pool) discover(ctx context.Context, cluster, scheme, name string) ([]string, error) {
+	targets, err := p.cfg.LookupSRV(ctx, serviceName(name))
+	if err == nil && len(targets) == 0 {
+		err = errNoAddress
+	}
+	if err != nil {
+		return nil, fmt.Errorf("resolving the SRV records of %s: %w", serviceName(name), err)
+	}
+	var nodes []string
+	var failed []error
+	for _, t := range targets {
+		host := net.JoinHostPort(strings.TrimSuffix(t.Target, "."), strconv.Itoa(int(t.Port)))
+		found, err := p.Resolve(ctx, cluster, (&url.URL{Scheme: scheme, Host: host}).String())
+		nodes, failed = append(nodes, found...), append(failed, err)
+	}
+	if len(nodes) == 0 {
+		return nil, errors.Join(failed...)
+	}
+	slices.Sort(nodes)
+	return slices.Compact(nodes), nil
+}
+
+// serviceName is the name to ask for: as it is written if it names a service, else that of
+// Vault at it, as in vrproxy's own zone.
+func serviceName(name string) string {
+	if strings.HasPrefix(name, "_") {
+		return name
+	}
+	return "_vault._tcp." + name
+}
+
+// undiscovered tells why an address that stands for SRV records is still no node; nil for
+// any other.
+func (p *Pool) undiscovered(ctx context.Context, cluster, address string) error {
+	if !strings.HasPrefix(address, srvPrefix) {
+		return nil
+	}
+	_, err := p.Resolve(ctx, cluster, address)
+	return cmp.Or(err, errNotYet)
+}
+
 // preferred gives the addresses of the first one's family, in order, each once.
 func preferred(ips []netip.Addr) []netip.Addr {
 	four := ips[0].Unmap().Is4()
@@ -102,4 +158,9 @@ func preferred(ips []netip.Addr) []netip.Addr {
 
 func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host) //nolint:wrapcheck // Resolve does
+}
+
+func lookupSRV(ctx context.Context, name string) ([]*net.SRV, error) {
+	_, targets, err := net.DefaultResolver.LookupSRV(ctx, "", "", name)
+	return targets, err //nolint:wrapcheck // discover does
 }

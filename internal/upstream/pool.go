@@ -43,6 +43,8 @@ type Config struct {
 	// Lookup gives the addresses of a host name, the preferred ones first; default: the
 	// system's resolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// LookupSRV gives the SRV records of a name; default: the system's resolver.
+	LookupSRV func(ctx context.Context, name string) ([]*net.SRV, error)
 	// Proxy says through which proxy an address is reached; nil: through none.
 	Proxy func(*url.URL) (*url.URL, error)
 }
@@ -67,6 +69,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Lookup == nil {
 		c.Lookup = lookup
+	}
+	if c.LookupSRV == nil {
+		c.LookupSRV = lookupSRV
 	}
 	return c
 }
@@ -244,6 +249,9 @@ func (p *Pool) Warm(ctx context.Context, cluster, address string) error {
 // get reads a small JSON document without a token, whatever its status.
 func (p *Pool) get(ctx context.Context, cluster, address, path string) (status int, body []byte, err error) {
 	t, err := p.current(cluster)
+	if err == nil {
+		err = p.undiscovered(ctx, cluster, address)
+	}
 	if err != nil {
 		return 0, nil, err
 	}
