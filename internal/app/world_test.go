@@ -79,7 +79,12 @@ func newWorldOn(tb testing.TB, cfg lab.Config, extra string, files ...*os.File) 
 // run starts a proxy before the laboratory, in the place of the one before.
 func (w *world) run(extra string) {
 	w.tb.Helper()
-	tb, cfg := w.tb, w.config(extra)
+	w.runConfig(w.config(extra))
+}
+
+func (w *world) runConfig(cfg *configs.Config) {
+	w.tb.Helper()
+	tb := w.tb
 	level := zap.NewAtomicLevel()
 	app, err := New(context.Background(), Options{Config: cfg, Logger: newLogger(w.logs, configs.Log{Level: "debug", Format: "json"}, level), Level: level, Files: w.files})
 	if err != nil {
