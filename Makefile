@@ -23,7 +23,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint docs screenshot fmt e2e chaos soak bench bench-smoke bench-go bench-dns fuzz deploy image release ci clean
+.PHONY: help build dev test lint docs screenshot fmt e2e chaos soak scale bench bench-smoke bench-go bench-dns fuzz deploy image release ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,10 @@ chaos: ## break clusters and lines by seeded schedules for CHAOS_TIME and check 
 
 soak: ## the same on one world for SOAK_TIME, and report what grows
 	$(GO) -C $(E2E_DIR) test -count=1 -timeout 3h -v -run TestSoak ./chaos -args -chaos.soak=$(SOAK_TIME)
+
+SCALE ?= -scale.proxies=5000 -scale.sessions=2
+scale: ## simulate 5,000 proxies, a region lost and back, in virtual time; takes minutes (SCALE=flags)
+	$(GO) test -count=1 -timeout 2h -v ./internal/scale -args $(SCALE)
 
 bench: ## measure the proxy beside HAProxy, nginx, ReverseProxy and vault proxy (VRPROXY_E2E_VAULT=its binary)
 	$(GO) -C bench run ./http -csv $(CURDIR)/build/bench.csv

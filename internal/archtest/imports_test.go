@@ -24,6 +24,7 @@ func rules() []rule {
 		{"health", []string{"internal/replication"}, "health stands below all others; replication is only the decoder of sys/replication/status"},
 		{"tokencache", nil, "tokens are the most delicate state: what they depend on is handed in"},
 		{"configs", nil, "the file format knows no room; app translates it into each room's own Config"},
+		{"internal/scale", nil, "it is nothing but tests"},
 		{"internal/consistency", []string{"routing"}, "it remembers and decides; what a request touches is told in routing's terms"},
 		{"internal/mounts", []string{"routing"}, "it fills routing's mount tables; connections and tokens are handed in"},
 		{"internal/explain", []string{"routing", "health", "internal/mounts"}, "it decides as the proxy does and sends nothing; it reads mounts as they are learned"},
