@@ -216,7 +216,9 @@ func TestLoad(t *testing.T) {
 
 func TestExamplesLoad(t *testing.T) {
 	t.Parallel()
-	credentials := func(name string) string { return map[string]string{"CREDENTIALS_DIRECTORY": "/run/credentials/vrproxy.service"}[name] }
+	credentials := func(name string) string {
+		return map[string]string{"CREDENTIALS_DIRECTORY": "/run/credentials/vrproxy.service"}[name]
+	}
 	names, err := fs.Glob(configs.Examples, "examples/*.yaml")
 	if err != nil || len(names) < 8 {
 		t.Fatalf("examples: %v, %v", names, err)

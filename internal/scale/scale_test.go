@@ -80,6 +80,7 @@ func (f fleet) run(t *testing.T, why error) result {
 		pause(ctx, endAt-backAt)
 		cancel()
 		all.Wait()
+		pause(t.Context(), time.Minute) // logins in flight outlive who asked for them
 	})
 	return f.judge(v)
 }
