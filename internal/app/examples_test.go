@@ -281,8 +281,8 @@ func TestExamplesRun(t *testing.T) {
 		},
 		"sidecar.yaml": func(t *testing.T) {
 			e := runExample(t, "sidecar.yaml", "us-east")
-			e.serves(e.http, plain(e), "", "eu-west", "us-east")        // with the proxy's login
-			bare, err := e.http.Get(plain(e) + "/v1/secret/data/hello") //nolint:noctx // without the header
+			e.serves(e.http, plain(e), "", "eu-west", "us-east") // with the proxy's login
+			bare, err := e.http.Get(plain(e) + "/v1/secret/data/hello")
 			if err != nil || bare.StatusCode != http.StatusPreconditionFailed {
 				t.Fatalf("without the header: %v, %v", bare, err)
 			}
