@@ -20,8 +20,8 @@ type settings struct {
 
 func flags() settings {
 	return settings{
-		flag.Int("scale.proxies", 60, "how many proxies are simulated"),
-		flag.Int("scale.sessions", 4, "how many sessions each has"),
+		flag.Int("scale.proxies", 25, "how many proxies are simulated"),
+		flag.Int("scale.sessions", 3, "how many sessions each has"),
 		flag.Duration("scale.interval", 2*time.Second, "health.interval"),
 		flag.Uint64("scale.seed", 1, "of when proxies start and clients ask"),
 	}
