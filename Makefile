@@ -23,7 +23,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint docs screenshot fmt e2e chaos soak scale bench bench-smoke bench-go bench-dns fuzz deploy image release ci clean
+.PHONY: help build dev test lint vuln docs screenshot fmt e2e chaos soak scale bench bench-smoke bench-go bench-dns fuzz deploy image release ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,13 @@ lint: ## golangci-lint, gofmt, and whether go.mod is tidy
 	  test -z "$$unformatted" || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) tool -modfile=tools/go.mod golangci-lint run ./...
+
+VULNDB := https://vuln.go.dev
+
+vuln: ## look for known vulnerabilities that the code can reach (needs the network)
+	@if curl -sf --max-time 20 -o /dev/null $(VULNDB)/index/modules.json.gz; then \
+	  $(GO) tool -modfile=tools/go.mod govulncheck -db $(VULNDB) ./...; \
+	else echo '*** govulncheck did not run: $(VULNDB) cannot be reached'; fi
 
 docs: ## write what documents show of the code (engine tables, differences)
 	$(GO) test -run TestTheDocumentHasTheTables ./routing -update
