@@ -119,8 +119,7 @@ func (x *exchange) redirected(a *answer) bool {
 		return false
 	}
 	to, err := a.resp.Location()
-	from, _ := url.Parse(a.address) // validated with the configuration
-	return err == nil && from != nil && to.EscapedPath() == x.target.path && to.Host != from.Host
+	return err == nil && to.EscapedPath() == x.target.path
 }
 
 // judgeRedirect: a node of the cluster is asked, if it is a known one; where the standby
@@ -139,7 +138,8 @@ func (x *exchange) judgeRedirect(a *answer) verdict {
 }
 
 // activeNode is where a standby redirects to, if that is a known node of its cluster;
-// never from https to http.
+// never from https to http. It may be itself: it became the active node while it held the
+// request.
 func (x *exchange) activeNode(a *answer) string {
 	to, err := a.resp.Location()
 	if err != nil {
@@ -147,7 +147,7 @@ func (x *exchange) activeNode(a *answer) string {
 	}
 	for _, n := range a.cluster.Nodes {
 		known, err := url.Parse(n.Address)
-		if err == nil && known.Host == to.Host && known.Scheme == to.Scheme && n.Address != a.address {
+		if err == nil && known.Host == to.Host && known.Scheme == to.Scheme {
 			return n.Address
 		}
 	}

@@ -270,7 +270,9 @@ func TestAStandbysRedirectIsFollowedInsideTheCluster(t *testing.T) {
 		{"to nobody we know", "POST", "http://10.0.0.9:8200" + urls, false, "one", 307},
 		{"to another path", "POST", "http://one-b/v1/pki/config", false, "one", 307},
 		{"to another scheme", "GET", "https://one-b" + urls, false, "one", 307},
-		{"to itself", "POST", "http://one" + urls, false, "one", 307},
+		{"a read to itself, which became active", "GET", "http://one" + urls, false, "one one one one-b", 200},
+		{"a write to itself, told not to forward it", "POST", "http://one" + urls, true, "one one one one-b", 200},
+		{"a write to itself, perhaps forwarded", "POST", "http://one" + urls, false, "one", 502},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -223,7 +223,7 @@ func ofOutcomes() []Difference {
 		},
 		{
 			Name: "answers that nobody sees",
-			Text: "When another cluster can serve the request, it does, and these answers of the first are not shown: sealed, no leader, DR copy, read-only, an index that is not there yet, a refused token that can be had anew, a 307 to another known node; for reads also 502, 503 and 504 without JSON, and no handler for a route at a secondary. With nothing else left, a read gets 503 `no-healthy-cluster` in place of the last three.",
+			Text: "When another cluster can serve the request, it does, and these answers of the first are not shown: sealed, no leader, DR copy, read-only, an index that is not there yet, a refused token that can be had anew, a 307 to a known node of its cluster; for reads also 502, 503 and 504 without JSON, and no handler for a route at a secondary. With nothing else left, a read gets 503 `no-healthy-cluster` in place of the last three.",
 		},
 		{
 			Name: "answers that are no HTTP",
