@@ -262,6 +262,7 @@ func (a *App) Start(ctx context.Context) error {
 		a.runner.run(s.Run)
 	}
 	a.runner.run(a.shared.mounts.Run)
+	a.runner.run(a.shared.memory.Run)
 	a.runner.run(a.publishChanges)
 	if a.dns != nil {
 		a.dns.start()

@@ -1,6 +1,7 @@
 package consistency
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -32,6 +33,9 @@ const (
 	Index Mechanism = "index" // Vault is asked, with X-Vault-Index
 	Keys  Mechanism = "keys"  // what was written is read where it was written, until it must be everywhere
 )
+
+// sweepEvery is how often what is over is forgotten.
+const sweepEvery = time.Minute
 
 // Config is what Memories need.
 type Config struct {
@@ -96,11 +100,40 @@ func (m *Memories) For(session uint64, name string) *Memory {
 	if found, ok := m.of.Get(k); ok {
 		return found
 	}
-	fresh := &Memory{versions: m.versions}
+	fresh := &Memory{versions: m.versions, used: time.Now()}
 	if first, ok, _ := m.of.PeekOrAdd(k, fresh); ok {
 		return first
 	}
 	return fresh
+}
+
+// Run forgets what is over, until ctx ends.
+func (m *Memories) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			m.sweep(now)
+		}
+	}
+}
+
+func (m *Memories) sweep(now time.Time) {
+	for _, k := range m.of.Keys() {
+		if one, ok := m.of.Peek(k); ok && one.over(now) {
+			m.of.Remove(k)
+		}
+	}
+	for {
+		_, v, ok := m.versions.GetOldest()
+		if !ok || now.Sub(v.at) <= forget {
+			return
+		}
+		m.versions.RemoveOldest()
+	}
 }
 
 // Shared is what logins depend on, whoever wrote it: they have no session yet.

@@ -21,7 +21,7 @@ import (
 // The bounds of what is remembered.
 const (
 	maxWrites   = 64               // of one session; of more, the older half is one: anything
-	maxVersions = 100_000          // of secrets that all sessions read or wrote
+	maxVersions = 50_000           // of secrets that all sessions read or wrote
 	forget      = 10 * time.Minute // what is older is taken for replicated
 	// holdMax bounds how long a write is waited for at a secondary whose lag is known: one
 	// that lost its primary lags more and more, and what it has not got may be lost.
@@ -35,6 +35,7 @@ const (
 type Memory struct {
 	lenient  bool // of all sessions
 	mu       sync.Mutex
+	used     time.Time
 	writes   []write
 	states   []state
 	versions *lru.Cache[seen, version] // of all sessions
@@ -74,6 +75,7 @@ func (m *Memory) Wrote(s routing.Scope, home, index string, number uint64, now t
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.used = now
 	if number > 0 {
 		m.Saw(s, number, home, now)
 	}
@@ -137,6 +139,13 @@ func (m *Memory) Inherit(from *Memory, now time.Time) {
 	}
 }
 
+// over reports whether nothing of it matters any more.
+func (m *Memory) over(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return now.Sub(m.used) > forget
+}
+
 // Empty reports whether nothing written is remembered.
 func (m *Memory) Empty() bool {
 	m.mu.Lock()
@@ -174,6 +183,7 @@ type Need struct {
 func (m *Memory) Need(read routing.Scope, now time.Time) (n Need, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.used = now
 	n.versions = true
 	for _, w := range m.writes {
 		if now.Sub(w.at) < forget && w.scope.Meets(read) {

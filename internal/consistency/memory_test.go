@@ -1,11 +1,13 @@
 package consistency
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vrproxy/vrproxy/routing"
@@ -316,6 +318,32 @@ func TestMemoriesAreApartAndBounded(t *testing.T) {
 	if m.Of(1, "") != nil {
 		t.Error("more are kept than may be")
 	}
+}
+
+// TestWhatIsOverIsForgotten: a session that ended, or does nothing, costs nothing.
+func TestWhatIsOverIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		m.For(1, "").Wrote(secret("a"), "us", "", 7, time.Now())
+		m.For(2, "").Wrote(secret("a"), "us", "", 7, time.Now())
+		<-time.After(forget - time.Minute)
+		m.Of(2, "").Need(secret("a"), time.Now()) // it is at work
+		<-time.After(3 * time.Minute)
+		if m.Of(1, "") != nil || m.Of(2, "") == nil || m.versions.Len() != 0 {
+			t.Errorf("kept: %v, %v, %d versions", m.Of(1, "") != nil, m.Of(2, "") != nil, m.versions.Len())
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestTheMechanismIsFound(t *testing.T) {
