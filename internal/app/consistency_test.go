@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"strings"
@@ -283,17 +284,13 @@ func TestTheMechanismInUseIsShown(t *testing.T) {
 // consistency is what /status says of it.
 func (w *world) consistency() map[string]any {
 	w.tb.Helper()
-	resp, err := w.http.Get("http://" + w.app.AdminAddress() + "/status")
-	if err != nil {
+	var status struct {
+		Consistency map[string]any `json:"consistency"`
+	}
+	if err := json.Unmarshal([]byte(w.ask("/status")), &status); err != nil {
 		w.tb.Fatal(err)
 	}
-	defer resp.Body.Close()
-	r, err := decoded(resp)
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	s, _ := r.whole["consistency"].(map[string]any)
-	return s
+	return status.Consistency
 }
 
 // TestTheLossOfThePrimaryAfterAPolicyWasWritten: what reads depend on then is gone, and

@@ -4,7 +4,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,25 +23,6 @@ import (
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/internal/admin"
 )
-
-// ask gives the body of a page of the admin listener.
-func (w *world) ask(path string) string {
-	w.tb.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+w.app.AdminAddress()+path, nil)
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	resp, err := w.http.Do(req)
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		w.tb.Fatalf("%s: %d, %v", path, resp.StatusCode, err)
-	}
-	return string(raw)
-}
 
 // decided is one decision of the flight recorder.
 type decided struct {

@@ -291,20 +291,7 @@ func (w *world) copied(primary, dr string) {
 
 func (w *world) replication(cluster string) replication.Status {
 	w.tb.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), "GET", w.lab.Cluster(cluster).Address()+"/v1/sys/replication/status", nil)
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	resp, err := w.http.Do(req)
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		w.tb.Fatal(err)
-	}
-	s, err := replication.Decode(raw)
+	s, err := replication.Decode([]byte(w.direct(cluster, "GET", "sys/replication/status", "").body))
 	if err != nil {
 		w.tb.Fatal(err)
 	}
@@ -334,4 +321,23 @@ func (w *world) metric(name string, labels ...string) float64 {
 		}
 	}
 	return sum
+}
+
+// ask gives the body of a page of the admin listener.
+func (w *world) ask(path string) string {
+	w.tb.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+w.app.AdminAddress()+path, nil)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	resp, err := w.http.Do(req)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		w.tb.Fatalf("%s: %d, %v", path, resp.StatusCode, err)
+	}
+	return string(raw)
 }
