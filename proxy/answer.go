@@ -69,7 +69,7 @@ func (x *exchange) head(cluster string) {
 	}
 	h.Set(HeaderAttempts, strconv.Itoa(x.attempts))
 	if asksForWebsocket(x.r.Header) {
-		h.Set("Connection", "close") // what may follow is not looked at (internal/wire)
+		h.Set("Connection", "close") // what may follow is not looked at (internal/http1)
 	}
 }
 

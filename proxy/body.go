@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/vrproxy/vrproxy/internal/http1"
 )
 
 // keepBody is the largest request body kept for a repeat, unless told otherwise; a
@@ -54,28 +56,16 @@ func readBody(w http.ResponseWriter, r *http.Request, keep int64) (*body, error)
 // repeatable reports whether the body can be sent (once more).
 func (b *body) repeatable() bool { return b.whole || !b.spent }
 
-// attach puts the body into an upstream request. net/http repeats some requests by
-// itself after a connection was lost: it may do so freely with what is repeatable,
-// and otherwise only while nothing was written. It must never take a client's
-// idempotency header as leave to send a write twice.
-func (b *body) attach(out *http.Request, repeatable bool) {
-	out.ContentLength = b.length
-	switch {
-	case !b.whole:
-		b.spent = true
-		out.Body = io.NopCloser(moving{b.rest, b.moves})
-	case len(b.kept) > 0:
-		out.Body = io.NopCloser(bytes.NewReader(b.kept))
-		if repeatable || !claimsIdempotency(out.Header) {
-			out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.kept)), nil }
-		}
-	case repeatable || !replayable(out):
-		out.Body = http.NoBody
-	default:
-		// An empty body of unknown length stops net/http from repeating; it notices
-		// the end before it writes anything.
-		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(nil)), 0
+// attach puts the body into an upstream request.
+func (b *body) attach(out *http1.Call) *http1.Call {
+	out.Request.ContentLength = b.length
+	if b.whole {
+		out.Body = b.kept
+		return out
 	}
+	b.spent = true
+	out.Request.Body = io.NopCloser(moving{b.rest, b.moves})
+	return out
 }
 
 // moving tells when something is read.
@@ -105,20 +95,6 @@ func (p patient) Read(b []byte) (int, error) {
 		_ = p.conn.SetReadDeadline(time.Time{}) // else it stays, or net/http would wait for the rest
 	}
 	return n, err
-}
-
-// replayable reports whether net/http would repeat the request when it has no body
-// (http.Request.isReplayable).
-func replayable(r *http.Request) bool {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return claimsIdempotency(r.Header)
-}
-
-func claimsIdempotency(h http.Header) bool {
-	return h.Get("Idempotency-Key") != "" || h.Get("X-Idempotency-Key") != ""
 }
 
 // fields reads the few members of a small JSON body, or form, that routing depends on.

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -39,8 +40,21 @@ func (noMounts) Refresh(string, string, string)                             {}
 
 type transport struct{ *http.Transport }
 
-func (t transport) RoundTrip(_ string, r *http.Request, _ bool) (*http.Response, error) {
-	return t.Transport.RoundTrip(r)
+func (t transport) Send(ctx context.Context, _ string, call *http1.Call, _ bool) (resp *http.Response, sent bool, err error) {
+	resp, err = t.RoundTrip(wholeRequest(ctx, call))
+	return resp, true, err
+}
+
+// wholeRequest is a call as net/http has it.
+func wholeRequest(ctx context.Context, call *http1.Call) *http.Request {
+	r := call.Request.WithContext(ctx)
+	switch {
+	case r.Body == nil && len(call.Body) == 0:
+		r.Body, r.ContentLength = http.NoBody, 0
+	case r.Body == nil:
+		r.Body = io.NopCloser(bytes.NewReader(call.Body))
+	}
+	return r
 }
 
 type unreachable struct{}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -63,8 +65,9 @@ func (*pair) Table() *routing.Table {
 	})
 }
 
-// RoundTrip is all nodes of both clusters.
-func (p *pair) RoundTrip(_ string, r *http.Request, _ bool) (*http.Response, error) {
+// Send is all nodes of both clusters.
+func (p *pair) Send(ctx context.Context, _ string, call *http1.Call, _ bool) (resp *http.Response, sent bool, err error) {
+	r := wholeRequest(ctx, call)
 	cluster := r.URL.Host
 	if r.Body != nil {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -77,7 +80,7 @@ func (p *pair) RoundTrip(_ string, r *http.Request, _ bool) (*http.Response, err
 		select {
 		case <-s.until:
 		case <-r.Context().Done():
-			return nil, r.Context().Err()
+			return nil, true, r.Context().Err()
 		}
 	}
 	w := httptest.NewRecorder()
@@ -89,7 +92,7 @@ func (p *pair) RoundTrip(_ string, r *http.Request, _ bool) (*http.Response, err
 	} else {
 		w.WriteHeader(http.StatusNoContent)
 	}
-	return w.Result(), nil
+	return w.Result(), true, nil
 }
 
 func newPair(t *testing.T) *pair {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
 
@@ -66,6 +67,7 @@ type leg struct {
 	address string
 	token   tokencache.Token
 	resp    *http.Response
+	sent    bool
 	err     error
 	began   time.Time
 	watch   func(Tried)
@@ -88,22 +90,22 @@ func (x *exchange) second() (stop, tokencache.Token, bool) {
 
 // race sends a request, and after the usual time the same to a second cluster. The
 // answer is the first that is good; what comes later is dropped.
-func (x *exchange) race(ctx context.Context, a *answer, req *http.Request) (*http.Response, error) {
+func (x *exchange) race(ctx context.Context, a *answer, call *http1.Call) (resp *http.Response, sent bool, err error) {
 	usual, known := x.p.paces.get(a.cluster.Name).usual()
 	to, token, ok := x.second()
 	if !known || !ok {
-		return x.timed(a.cluster.Name, req)
+		return x.timed(ctx, a.cluster.Name, call)
 	}
 	r := &racing{x: x, done: make(chan *leg, 2)}
-	r.start(ctx, &leg{cluster: a.cluster, address: a.address, token: a.token, began: a.began, watch: a.watch}, req)
+	r.start(ctx, &leg{cluster: a.cluster, address: a.address, token: a.token, began: a.began, watch: a.watch}, call)
 	winner := r.wait(usual, func() {
 		x.attempts++
-		again := x.request(ctx, to.address, token, true)
-		watch := x.p.cfg.Observer.Attempt(ctx, to.cluster.Name, to.address, again.Header)
+		again := x.call(to.address, token, true)
+		watch := x.p.cfg.Observer.Attempt(ctx, to.cluster.Name, to.address, again.Request.Header)
 		r.start(ctx, &leg{cluster: to.cluster, address: to.address, token: token, began: time.Now(), watch: watch}, again)
 	})
 	a.cluster, a.address, a.token, a.began, a.watch = winner.cluster, winner.address, winner.token, winner.began, winner.watch
-	return winner.resp, winner.err
+	return winner.resp, winner.sent, winner.err
 }
 
 // racing is one or two legs under way.
@@ -113,11 +115,11 @@ type racing struct {
 	done    chan *leg
 }
 
-func (r *racing) start(ctx context.Context, l *leg, req *http.Request) {
+func (r *racing) start(ctx context.Context, l *leg, call *http1.Call) {
 	ctx, l.end = context.WithCancel(ctx)
 	r.running = append(r.running, l)
 	go func() {
-		l.resp, l.err = r.x.timed(l.cluster.Name, req.WithContext(ctx)) //nolint:bodyclose // the winner's is read, the loser's dropped
+		l.resp, l.sent, l.err = r.x.timed(ctx, l.cluster.Name, call) //nolint:bodyclose // the winner's is read, the loser's dropped
 		r.done <- l
 	}()
 }
@@ -161,13 +163,13 @@ func (r *racing) settle(winner *leg, underWay int) {
 }
 
 // timed sends a request and notes how long its answer took to begin.
-func (x *exchange) timed(cluster string, req *http.Request) (*http.Response, error) {
+func (x *exchange) timed(ctx context.Context, cluster string, call *http1.Call) (resp *http.Response, sent bool, err error) {
 	began := time.Now()
-	resp, err := x.p.cfg.Upstream.RoundTrip(cluster, req, x.hidesCertificate())
+	resp, sent, err = x.p.cfg.Upstream.Send(ctx, cluster, call, x.hidesCertificate())
 	if err == nil {
 		x.p.paces.get(cluster).note(time.Since(began))
 	}
-	return resp, err
+	return resp, sent, err
 }
 
 // overtaken tells whoever watches that the other leg answered.

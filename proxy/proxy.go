@@ -19,6 +19,7 @@ import (
 
 	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/internal/consistency"
+	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -48,8 +49,10 @@ type Mounts interface {
 // Upstream sends one request to the node its URL names, over the cluster's
 // connections.
 type Upstream interface {
-	// RoundTrip sends it; bare over a connection without a client certificate.
-	RoundTrip(cluster string, req *http.Request, bare bool) (*http.Response, error)
+	// Send sends it; bare over a connection without a client certificate. A request with
+	// a Body is streamed. sent reports, beside an error, whether a part of it may have
+	// arrived: until then nothing can have happened.
+	Send(ctx context.Context, cluster string, call *http1.Call, bare bool) (resp *http.Response, sent bool, err error)
 }
 
 // Config is all that a Proxy needs. Everything without a default is required.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -60,8 +61,8 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 	stop := x.patience(a, last, func() { cancel(errAnswerTimeout) })
 	defer stop()
 
-	var sent sentinel
-	req := x.request(sent.trace(ctx, x.passInterim), address, token, a.out.repeatable)
+	call := x.call(address, token, a.out.repeatable)
+	req := call.Request
 	if !a.out.repeatable && mustNotForward(c, address) {
 		// A standby forwards; when that breaks off it redirects, and nobody knows. Told not
 		// to, it redirects at once, and nothing was done.
@@ -70,9 +71,9 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 	a.watch = x.p.cfg.Observer.Attempt(x.r.Context(), c.Name, address, req.Header)
 	a.unforwarded = req.Header.Get(noForwarding) == "true"
 	x.demand(req.Header, a)
-	resp, err := x.transfer(ctx, a, req) //nolint:bodyclose // answer.close does, once the client has it
+	resp, sent, err := x.transfer(ctx, a, call) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
-		a.fail(ctx, err, sent.happened())
+		a.fail(ctx, err, sent)
 		return a
 	}
 	a.resp, a.out.status = resp, resp.StatusCode
@@ -99,11 +100,11 @@ func (a *answer) fail(ctx context.Context, err error, sent bool) {
 }
 
 // transfer is one request and the head of its answer, or of two, the first.
-func (x *exchange) transfer(ctx context.Context, a *answer, req *http.Request) (*http.Response, error) {
+func (x *exchange) transfer(ctx context.Context, a *answer, call *http1.Call) (resp *http.Response, sent bool, err error) {
 	if a.out.repeatable && x.p.cfg.Hedge && !x.reading.needs {
-		return x.race(ctx, a, req)
+		return x.race(ctx, a, call)
 	}
-	return x.p.cfg.Upstream.RoundTrip(a.cluster.Name, req, x.hidesCertificate())
+	return x.p.cfg.Upstream.Send(ctx, a.cluster.Name, call, x.hidesCertificate())
 }
 
 // gather reads a small answer before any of it is passed on: if it breaks off, another
@@ -209,25 +210,24 @@ func mustNotForward(c *health.Cluster, address string) bool {
 	return standby && led
 }
 
-// request makes the upstream request: the client's method, path, query, header and
-// body, byte for byte, with the token exchanged.
-func (x *exchange) request(ctx context.Context, address string, token tokencache.Token, repeatable bool) *http.Request {
+// call makes the upstream request: the client's method, path, query, header and body, byte
+// for byte, with the token exchanged.
+func (x *exchange) call(address string, token tokencache.Token, repeatable bool) *http1.Call {
 	base, err := url.Parse(address)
 	if err != nil {
 		base = &url.URL{} // addresses are validated with the configuration
 	}
-	out := (&http.Request{
+	out := &http.Request{
 		Method: x.r.Method,
 		URL: &url.URL{
 			Scheme: base.Scheme, Host: base.Host,
 			Opaque: x.target.path, RawQuery: x.target.query,
 			ForceQuery: x.target.hasQuery && x.target.query == "",
 		},
-		Host:       base.Host,
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1, ProtoMinor: 1, // without them, net/http does not wait for a 100
 		Header: x.upstreamHeader(),
-	}).WithContext(ctx)
+	}
 	if x.session != nil && x.session == x.p.cfg.Tokens.Identity() {
 		dropBearer(out.Header) // a client's token that the identity replaces
 	}
@@ -237,11 +237,10 @@ func (x *exchange) request(ctx context.Context, address string, token tokencache
 			out.Header.Del("Accept-Encoding") // the answer names the token, which must not reach the client
 		}
 	}
-	x.body.attach(out, repeatable)
 	if len(x.r.Trailer) > 0 {
 		out.Trailer = x.r.Trailer // filled when the body is read
 	}
-	return out
+	return x.body.attach(&http1.Call{Request: out, Repeatable: repeatable, Interim: x.passInterim})
 }
 
 // peek reads the beginning of an error answer and puts it back.

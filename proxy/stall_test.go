@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -49,13 +50,14 @@ func (p *pipes) dial() net.Conn {
 // slowVault answers when it has the whole body.
 type slowVault struct{ got atomic.Int64 }
 
-func (v *slowVault) RoundTrip(_ string, r *http.Request, _ bool) (*http.Response, error) {
+func (v *slowVault) Send(ctx context.Context, _ string, call *http1.Call, _ bool) (*http.Response, bool, error) {
+	r := wholeRequest(ctx, call)
 	n, err := copyUntil(r.Context(), r.Body)
 	v.got.Add(n)
 	if err != nil {
-		return nil, err
+		return nil, true, err
 	}
-	return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody, Request: r}, true, nil
 }
 
 // copyUntil reads a body as a transport does, which gives up with the context.

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vrproxy/vrproxy/configs"
-	"github.com/vrproxy/vrproxy/internal/wire"
+	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/proxy"
 )
 
@@ -36,7 +36,8 @@ type front struct {
 type listener struct {
 	address string // as configured
 	net     net.Listener
-	server  *http.Server
+	server  *http1.Server
+	http2   *http.Server // of connections that chose it
 	front   *front
 	gate    *gate
 	busy    atomic.Int64 // requests in flight
@@ -100,13 +101,15 @@ func (f *front) serverOf(cfg *configs.Config, address string, socket net.Listene
 		out.net = tls.NewListener(out.net, &tls.Config{MinVersion: t.tls.MinVersion, GetConfigForClient: out.secure})
 	}
 	out.gate.limit.Store(int64(cfg.Limits.Connections))
-	out.server = &http.Server{
-		Handler:           http.HandlerFunc(out.serveHTTP),
-		ReadHeaderTimeout: cfg.Limits.HeaderTimeout,
-		IdleTimeout:       cfg.Limits.IdleTimeout,
-		MaxHeaderBytes:    cfg.Limits.HeaderBytes,
-		ConnState:         out.gate.state,
-		ErrorLog:          zap.NewStdLog(f.logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel))), // net/http complains about clients, at info
+	handler, limits := http.HandlerFunc(out.serveHTTP), cfg.Limits
+	errorLog := zap.NewStdLog(f.logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel))) // net/http complains about clients, at info
+	out.server = http1.NewServer(http1.Config{
+		Handler: handler, HeaderTimeout: limits.HeaderTimeout, IdleTimeout: limits.IdleTimeout, MaxHeader: limits.HeaderBytes,
+		State: out.gate.state, ErrorLog: errorLog,
+	})
+	out.http2 = &http.Server{
+		Handler: handler, ReadHeaderTimeout: limits.HeaderTimeout, IdleTimeout: limits.IdleTimeout, MaxHeaderBytes: limits.HeaderBytes,
+		ConnState: out.gate.state, ErrorLog: errorLog,
 	}
 	return out
 }
@@ -143,13 +146,20 @@ func (l *listener) serve(ctx context.Context) error {
 	watch := newFileWatch(l.now.Load().key, func() []string { return serverFiles(l.now.Load().listen.TLS) }, l.readAgain, l.front.tell)
 	var g errgroup.Group
 	g.Go(func() error { return watch.Run(ctx) })
-	g.Go(func() error {
-		defer cancel()
-		if err := l.server.Serve(wire.Guard(l.net)); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serving %s: %w", l.net.Addr(), err)
-		}
-		return nil
-	})
+	both := map[net.Listener]interface{ Serve(net.Listener) error }{l.net: l.server}
+	if l.now.Load().tls != nil {
+		one, two := http1.Split(l.net)
+		both = map[net.Listener]interface{ Serve(net.Listener) error }{one: l.server, two: l.http2}
+	}
+	for socket, server := range both {
+		g.Go(func() error {
+			defer cancel()
+			if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) && !l.leaving.Load() {
+				return fmt.Errorf("serving %s: %w", l.net.Addr(), err)
+			}
+			return nil
+		})
+	}
 	return g.Wait()
 }
 
@@ -183,7 +193,10 @@ func (l *listener) change(t *terms, limits configs.Limits) error {
 // drain lets requests in flight finish until ctx ends and returns how many were cut.
 func (l *listener) drain(ctx context.Context) int64 {
 	l.leaving.Store(true)
-	err := l.server.Shutdown(ctx)
+	var both errgroup.Group
+	both.Go(func() error { return l.server.Shutdown(ctx) })
+	both.Go(func() error { return l.http2.Shutdown(ctx) })
+	err := both.Wait()
 	if err == nil {
 		err = l.quiet(ctx) // tunnels are not the server's any more
 	}
@@ -191,7 +204,7 @@ func (l *listener) drain(ctx context.Context) int64 {
 		return 0
 	}
 	cut := l.busy.Load()
-	_ = l.server.Close()
+	_, _ = l.server.Close(), l.http2.Close()
 	l.gate.closeAll()
 	return cut
 }

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/proxy"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
@@ -43,12 +44,12 @@ func (near) Refresh(string, string, string)                             {}
 
 func (near) Client(string) (*api.Client, error) { return nil, errors.New("nothing to ask") }
 
-func (near) RoundTrip(string, *http.Request, bool) (*http.Response, error) {
+func (near) Send(context.Context, string, *http1.Call, bool) (*http.Response, bool, error) {
 	const body = `{"data":{"data":{"a":"b"}}}`
 	return &http.Response{
 		StatusCode: http.StatusOK, ContentLength: int64(len(body)), Body: io.NopCloser(strings.NewReader(body)),
 		Header: http.Header{"Content-Type": {"application/json"}},
-	}, nil
+	}, true, nil
 }
 
 func inMemory(tb testing.TB, o proxy.Observer) http.Handler {

@@ -67,13 +67,13 @@ func (l *link) close() {
 }
 
 func newTransports(t *tls.Config, n *names, cfg Config) *transports {
-	out := &transports{data: newLine(t, n, cfg, cfg.IdlePerNode), control: newLine(t, n, cfg, idleControl)}
+	out := &transports{data: newLine(t, n, cfg, cfg.IdlePerNode).leanly(cfg, cfg.PerNode, cfg.IdlePerNode), control: newLine(t, n, cfg, idleControl)}
 	out.data.MaxConnsPerHost = cfg.PerNode
 	out.bare = out.data
 	if t != nil && (t.GetClientCertificate != nil || len(t.Certificates) > 0) {
 		t = t.Clone()
 		t.Certificates, t.GetClientCertificate = nil, nil
-		out.bare = newLine(t, n, cfg, idleControl)
+		out.bare = newLine(t, n, cfg, idleControl).leanly(cfg, cfg.PerNode, idleControl)
 	}
 	return out
 }

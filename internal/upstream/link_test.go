@@ -48,7 +48,7 @@ func roundTrip(t *testing.T, p *Pool, url string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := p.RoundTrip("a", req, false)
+	resp, _, err := p.Send(t.Context(), "a", callOf(req), false)
 	if err != nil {
 		return "", err
 	}

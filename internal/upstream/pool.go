@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/internal/replication"
 )
 
@@ -157,27 +158,19 @@ func (p *Pool) Close() {
 	}
 }
 
-// RoundTrip sends one client request to a cluster; its URL names the node. bare sends
-// it over a connection on which no client certificate is shown.
-// Redirects are not followed and nothing is retried beyond what net/http does
-// before a byte was sent.
-func (p *Pool) RoundTrip(cluster string, req *http.Request, bare bool) (*http.Response, error) {
+// Send sends one client request to a cluster; its URL names the node. bare sends it over a
+// connection on which no client certificate is shown. sent reports, beside an error, whether
+// a part of it may have arrived. Redirects are not followed, and nothing is repeated but
+// what did not arrive, or may be.
+func (p *Pool) Send(ctx context.Context, cluster string, call *http1.Call, bare bool) (resp *http.Response, sent bool, err error) {
 	t, err := p.current(cluster)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if bare {
-		return t.bare.RoundTrip(req)
+		return t.bare.send(ctx, call)
 	}
-	return t.data.RoundTrip(req)
-}
-
-// Forget drops the idle connections to a cluster, so that the next request dials
-// anew. Used after a node was lost.
-func (p *Pool) Forget(cluster string) {
-	if t, err := p.current(cluster); err == nil {
-		t.data.CloseIdleConnections()
-	}
+	return t.data.send(ctx, call)
 }
 
 // Client makes a vault/api client for one node: no retries, no redirects, no token,
@@ -239,7 +232,7 @@ func (p *Pool) Warm(ctx context.Context, cluster, address string) error {
 	var g errgroup.Group
 	for range warmed {
 		g.Go(func() error {
-			_, _, err := ask(ctx, t.data, cluster, address, healthPath)
+			_, _, err := ask(ctx, t.data.warm, cluster, address, healthPath)
 			return err
 		})
 	}
@@ -255,16 +248,16 @@ func (p *Pool) get(ctx context.Context, cluster, address, path string) (status i
 	if err != nil {
 		return 0, nil, err
 	}
-	return ask(ctx, t.control, cluster, address, path)
+	return ask(ctx, t.control.RoundTrip, cluster, address, path)
 }
 
-func ask(ctx context.Context, t http.RoundTripper, cluster, address, path string) (status int, body []byte, err error) {
+func ask(ctx context.Context, roundTrip func(*http.Request) (*http.Response, error), cluster, address, path string) (status int, body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+path, nil)
 	if err != nil {
 		return 0, nil, fmt.Errorf("asking %s: %w", cluster, err)
 	}
 	req.Header.Set(api.RequestHeaderName, "true")
-	resp, err := t.RoundTrip(req)
+	resp, err := roundTrip(req)
 	if err != nil {
 		return 0, nil, fmt.Errorf("asking %s: %w", cluster, err)
 	}

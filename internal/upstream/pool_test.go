@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +20,8 @@ import (
 	"github.com/hashicorp/vault/api"
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/vrproxy/vrproxy/internal/http1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,11 +47,17 @@ func get(t *testing.T, p *Pool, cluster, url string) (*http.Response, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := p.RoundTrip(cluster, req, false)
+	resp, _, err := p.Send(t.Context(), cluster, callOf(req), false)
 	if err == nil {
 		t.Cleanup(func() { _ = resp.Body.Close() })
 	}
 	return resp, err
+}
+
+// callOf is a request as it comes from an exchange.
+func callOf(req *http.Request) *http1.Call {
+	req.URL.Opaque = cmp.Or(req.URL.EscapedPath(), "/")
+	return &http1.Call{Request: req}
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
@@ -144,12 +153,11 @@ func TestUnknownClustersAreErrors(t *testing.T) {
 	_, client := p.Client("b", "http://127.0.0.1:1")
 	_, health := p.Health(t.Context(), "b", "http://127.0.0.1:1")
 	_, status := p.Replication(t.Context(), "b", "http://127.0.0.1:1")
-	for name, err := range map[string]error{"RoundTrip": roundTrip, "Client": client, "Health": health, "Replication": status} {
+	for name, err := range map[string]error{"Send": roundTrip, "Client": client, "Health": health, "Replication": status} {
 		if !errors.Is(err, ErrUnknownCluster) || !strings.Contains(err.Error(), `"b"`) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	p.Forget("b") // of no consequence
 }
 
 // TestWrittenBytesAreCounted: zero written bytes mean that a request cannot have
@@ -167,7 +175,8 @@ func TestWrittenBytesAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := p.RoundTrip("a", req, false)
+	req.URL.Opaque = "/v1/x"
+	resp, _, err := p.Send(ctx, "a", &http1.Call{Request: req}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,34 +189,6 @@ func TestWrittenBytesAreCounted(t *testing.T) {
 	broken := &countingConn{Conn: client}
 	if _, err := broken.Write([]byte("lost")); err == nil || broken.Written() != 4 {
 		t.Errorf("a failed write counts as if it had arrived: %d, %v", broken.Written(), err)
-	}
-}
-
-func TestForgottenConnectionsAreDialledAnew(t *testing.T) {
-	t.Parallel()
-	var dialled atomic.Int32
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			dialled.Add(1)
-		}
-	}
-	srv.Start()
-	t.Cleanup(srv.Close)
-	p := pool(t, Cluster{Name: "a"})
-	for i, want := range []int32{1, 1, 2} {
-		if i == 2 {
-			p.Forget("a")
-		}
-		resp, err := get(t, p, "a", srv.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-		if dialled.Load() != want {
-			t.Errorf("request %d: %d connections, want %d", i, dialled.Load(), want)
-		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package proxy
+package upstream
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 )
 
 // countsWrites is a connection that knows how many bytes were written to it;
-// internal/upstream dials such connections.
+// countingConn is one.
 type countsWrites interface{ Written() int64 }
 
 // sentinel watches whether a byte of a request may have left. Until then nothing

@@ -1,14 +1,9 @@
-package wire
+package http1
 
 import (
 	"bytes"
-	"errors"
-	"strconv"
 	"strings"
 )
-
-// errFraming: what a client sent can be read in two ways, or in none.
-var errFraming = errors.New("request framing that is not strictly that of RFC 9112")
 
 // maxLine bounds what is kept of a line that comes in pieces. It is more than any
 // server here takes for a whole header, so that the server says 431 first.
@@ -20,7 +15,7 @@ type state int
 const (
 	requestLine state = iota
 	fieldLine
-	content   // a body of known length
+	known     // a body of known length
 	chunkLine // a chunk's size
 	chunkData
 	chunkEnd    // the line end behind a chunk
@@ -75,7 +70,7 @@ func (s *strict) step(b []byte) (int, error) {
 		return len(b), nil
 	case refused:
 		return 0, errFraming
-	case content, chunkData:
+	case known, chunkData:
 		return s.skip(b), nil
 	case requestLine:
 		if s.idle != nil && s.idle() {
@@ -111,7 +106,7 @@ func (s *strict) skip(b []byte) int {
 	s.left -= n
 	switch {
 	case s.left > 0:
-	case s.state == content:
+	case s.state == known:
 		s.finish()
 	default:
 		s.state = chunkEnd
@@ -182,7 +177,7 @@ func (s *strict) field(line []byte) error {
 			return errFraming
 		}
 		s.hasLength = true
-		s.length, err = number(value, 10, 18)
+		s.length, err = number(string(value), 10, 18)
 		return err
 	case bytes.EqualFold(name, []byte("transfer-encoding")):
 		if s.hasLength || s.coding != "" || s.old {
@@ -218,7 +213,7 @@ func (s *strict) endOfHead() error {
 	case s.coding == "chunked":
 		s.state = chunkLine
 	case s.length > 0:
-		s.state = content
+		s.state = known
 	default:
 		s.finish()
 	}
@@ -228,7 +223,7 @@ func (s *strict) endOfHead() error {
 // chunk takes a size; extensions mean nothing.
 func (s *strict) chunk(line []byte) error {
 	size, _, _ := bytes.Cut(line, []byte(";"))
-	n, err := number(size, 16, 15)
+	n, err := number(string(size), 16, 15)
 	s.left, s.state = n, chunkData
 	if n == 0 {
 		s.state = trailerLine
@@ -272,16 +267,4 @@ func isToken(b []byte) bool {
 		}
 	}
 	return len(b) > 0
-}
-
-// number takes digits and nothing else.
-func number(b []byte, base, digits int) (int64, error) {
-	if len(b) == 0 || len(b) > digits || bytes.ContainsAny(b, "+-_") {
-		return 0, errFraming
-	}
-	n, err := strconv.ParseInt(string(b), base, 64)
-	if err != nil {
-		return 0, errFraming
-	}
-	return n, nil
 }

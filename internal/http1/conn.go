@@ -1,0 +1,283 @@
+package http1
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// What a connection is doing.
+const (
+	fresh   int32 = iota // it has had no request
+	idle                 // it waits for another one
+	active               // it has one
+	closing              // somebody else closes it
+)
+
+const (
+	freshGrace = time.Second            // for the first request of a connection when the server leaves
+	linger     = 500 * time.Millisecond // for a client to read an answer behind which the connection ends
+	headerSlop = 4 << 10                // beyond MaxHeader, for the request line
+)
+
+// conn is one connection of a client.
+type conn struct {
+	s      *Server
+	raw    net.Conn
+	in     input
+	state  atomic.Int32
+	cancel context.CancelFunc // of all its requests
+	watch  watch
+
+	readBy  atomic.Int64 // the deadline that is set, in Unix nanoseconds; 0: not known
+	writeBy time.Time
+
+	r      *http.Request // the one under way, in the same place each time
+	url    url.URL       // of it
+	header http.Header   // of it
+	body   *requestBody  // of it; nil: it has none
+	out    writer
+}
+
+func newConn(s *Server, raw net.Conn) *conn {
+	c := &conn{s: s, raw: raw, in: newInput(raw), header: make(http.Header)}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	c.r = (&http.Request{Header: c.header, URL: &c.url, RemoteAddr: raw.RemoteAddr().String()}).WithContext(ctx)
+	c.out.c, c.out.header = c, make(http.Header)
+	c.watch.c = c
+	if t, ok := raw.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		state := t.ConnectionState()
+		c.r.TLS = &state
+	}
+	return c
+}
+
+// serve serves one request after another.
+func (c *conn) serve() {
+	defer c.s.forget(c)
+	defer c.cancel()
+	for c.next() {
+		continue
+	}
+	if !c.out.hijacked {
+		_ = c.raw.Close()
+		c.s.cfg.State(c.raw, http.StateClosed)
+	}
+}
+
+// next serves one; false: there is no other.
+func (c *conn) next() bool {
+	if !c.await() {
+		return false
+	}
+	text, err := c.in.head(c.s.cfg.MaxHeader + headerSlop)
+	if err == nil {
+		err = c.read(text)
+	}
+	if err != nil {
+		c.malformed(err)
+		return false
+	}
+	if !c.handle() || !c.out.finish() {
+		return false
+	}
+	return c.rest()
+}
+
+// await waits for the first bytes of a request.
+func (c *conn) await() bool {
+	was, limit := idle, c.s.cfg.IdleTimeout
+	if c.state.Load() == fresh {
+		was, limit = fresh, c.s.cfg.HeaderTimeout
+	}
+	if c.in.buffered() == 0 {
+		c.deadline(limit)
+		if c.s.leaving.Load() {
+			_ = c.raw.SetReadDeadline(time.Now().Add(freshGrace))
+		}
+		if c.in.more() != nil {
+			return false
+		}
+	}
+	if !c.state.CompareAndSwap(was, active) {
+		return false
+	}
+	c.s.cfg.State(c.raw, http.StateActive)
+	if was == idle && !c.in.hasHead() {
+		c.setDeadline(time.Now().Add(c.s.cfg.HeaderTimeout))
+	}
+	return true
+}
+
+// deadline bounds the next reads. It is moved when that makes a difference only: it costs
+// more than the rest.
+func (c *conn) deadline(d time.Duration) {
+	by := time.Now().Add(d)
+	early := by.UnixNano() - c.readBy.Load()
+	if early < 0 || early > int64(d/4) {
+		c.setDeadline(by)
+	}
+}
+
+func (c *conn) setDeadline(by time.Time) {
+	_ = c.raw.SetReadDeadline(by) // where there are none, nothing is bounded
+	c.readBy.Store(0)
+	if !by.IsZero() {
+		c.readBy.Store(by.UnixNano())
+	}
+}
+
+// rest is between two requests.
+func (c *conn) rest() bool {
+	c.state.Store(idle)
+	c.s.cfg.State(c.raw, http.StateIdle)
+	return !c.s.leaving.Load() || !c.state.CompareAndSwap(idle, closing)
+}
+
+// read makes a request of its head.
+func (c *conn) read(text string) error {
+	line, fields, _ := strings.Cut(text, "\r\n")
+	method, rest, _ := strings.Cut(line, " ")
+	target, proto, ok := strings.Cut(rest, " ")
+	switch {
+	case !ok || !httpguts.ValidHeaderFieldName(method) || !validTarget(target):
+		return errFraming
+	case proto != "HTTP/1.1" && proto != "HTTP/1.0":
+		if _, _, ok := http.ParseHTTPVersion(proto); ok {
+			return errVersion
+		}
+		return errFraming
+	}
+	clear(c.header)
+	f, err := readFields(fields, c.header)
+	if err != nil {
+		return err
+	}
+	r := c.r
+	r.Method, r.RequestURI, r.Host, r.Proto, r.ProtoMajor, r.ProtoMinor = method, target, f.host, proto, 1, int(proto[7]-'0')
+	c.url = url.URL{}
+	c.url.Opaque, c.url.RawQuery, _ = strings.Cut(target, "?")
+	r.Close = f.close || r.ProtoMinor == 0 && !f.keepAlive
+	switch {
+	case f.hosts > 1 || f.hosts == 0 && r.ProtoMinor == 1 || !httpguts.ValidHostHeader(f.host):
+		return errFraming
+	case r.ProtoMinor == 0 && (f.chunked || f.unknown):
+		return errFraming
+	case f.unknown:
+		return errCoding
+	}
+	return c.readBody(f)
+}
+
+// readBody makes the body that follows.
+func (c *conn) readBody(f framing) (err error) {
+	r := c.r
+	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer, c.body = http.NoBody, max(f.length, 0), nil, nil, nil
+	expect := c.header.Get("Expect")
+	if expect != "" && r.ProtoMinor == 1 && !strings.EqualFold(expect, "100-continue") {
+		return errExpectation
+	}
+	if f.trailer && f.chunked {
+		if r.Trailer, err = announced(c.header); err != nil {
+			return err
+		}
+	}
+	if !f.chunked && f.length <= 0 {
+		return nil
+	}
+	if f.chunked {
+		r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
+	}
+	c.body = &requestBody{c: c, expects: expect != "" && r.ProtoMinor == 1}
+	c.body.start(&c.in, f, &r.Trailer)
+	r.Body = c.body
+	return nil
+}
+
+// validTarget: what a request asks for has no blanks and nothing that can't be seen.
+func validTarget(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// handle lets the handler answer; false: the connection has gone another way.
+func (c *conn) handle() (ok bool) {
+	c.out.start(c.r)
+	c.watch.start()
+	defer func() {
+		c.watch.stop()
+		if p := recover(); p != nil {
+			ok = false
+			c.out.drop()
+			if p != http.ErrAbortHandler { //nolint:errorlint // a panic's value
+				c.s.cfg.ErrorLog.Printf("http1: panic serving %s: %v\n%s", c.r.RemoteAddr, p, debug.Stack())
+			}
+		}
+	}()
+	c.s.cfg.Handler.ServeHTTP(&c.out, c.r)
+	return !c.out.hijacked
+}
+
+// What can be wrong with a request besides its framing.
+var (
+	errVersion     = errors.New("an HTTP version that is not spoken here")
+	errCoding      = errors.New("a transfer coding that is not known")
+	errExpectation = errors.New("an expectation that is not known")
+)
+
+// malformed refuses what is no request, if it is one at all.
+func (c *conn) malformed(err error) {
+	status := http.StatusBadRequest
+	switch {
+	case errors.Is(err, errTooLong):
+		status = http.StatusRequestHeaderFieldsTooLarge
+	case errors.Is(err, errVersion):
+		status = http.StatusHTTPVersionNotSupported
+	case errors.Is(err, errCoding):
+		status = http.StatusNotImplemented
+	case errors.Is(err, errExpectation):
+		status = http.StatusExpectationFailed
+	case !errors.Is(err, errFraming):
+		return // it came to no end
+	}
+	if c.write(Refusal(status, "")) == nil {
+		c.lingerOn()
+	}
+}
+
+// lingerOn gives the client time to read what was said: a connection that is closed while
+// something of it is unread is reset, and with it what was sent.
+func (c *conn) lingerOn() {
+	half, ok := c.raw.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.raw.SetReadDeadline(time.Now().Add(linger))
+	_, _ = io.Copy(io.Discard, c.raw)
+}
+
+// write sends bytes.
+func (c *conn) write(p []byte) error {
+	limit := c.s.cfg.WriteTimeout
+	if now := time.Now(); c.writeBy.Sub(now) < limit*3/4 {
+		c.writeBy = now.Add(limit)
+		_ = c.raw.SetWriteDeadline(c.writeBy) // where there are none, nothing is bounded
+	}
+	_, err := c.raw.Write(p)
+	return err //nolint:wrapcheck // says it all
+}

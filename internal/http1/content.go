@@ -1,0 +1,129 @@
+package http1
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+const (
+	maxChunkLine = 4 << 10  // a chunk's size with its extensions
+	maxTrailer   = 64 << 10 // all trailers
+)
+
+// content is the body of a message. It ends with io.EOF, and with another error where the
+// connection ends before it does.
+type content struct {
+	in      *input
+	left    int64 // of the body, or of the chunk under way; -1: to the end of the connection
+	chunked bool
+	begun   bool // a chunk was read
+	over    bool
+	err     error // once it is broken
+	// trailer takes what comes behind the last chunk; where it is nil, it is made for the
+	// first.
+	trailer *http.Header
+}
+
+// start makes it that of another message.
+func (c *content) start(in *input, f framing, trailer *http.Header) {
+	*c = content{in: in, left: f.length, chunked: f.chunked, trailer: trailer, over: !f.chunked && f.length == 0}
+	if f.chunked {
+		c.left = 0
+	}
+}
+
+// Read implements io.Reader.
+func (c *content) Read(p []byte) (int, error) {
+	switch {
+	case c.err != nil:
+		return 0, c.err
+	case c.over:
+		return 0, io.EOF
+	case c.chunked && c.left == 0:
+		if c.err = c.nextChunk(); c.err != nil || c.over {
+			return 0, c.end()
+		}
+	}
+	if c.left >= 0 && int64(len(p)) > c.left {
+		p = p[:c.left]
+	}
+	n, err := c.in.Read(p)
+	if c.left >= 0 {
+		c.left -= int64(n)
+	}
+	switch {
+	case c.left == 0 && !c.chunked:
+		c.over = true
+		return n, io.EOF
+	case err == io.EOF && c.left < 0:
+		c.over = true
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
+}
+
+func (c *content) end() error {
+	if c.err == nil {
+		return io.EOF
+	}
+	if c.err == io.EOF {
+		c.err = io.ErrUnexpectedEOF
+	}
+	return c.err
+}
+
+// nextChunk reads the line before a chunk, with the end of the one before it; behind the
+// last one come the trailers.
+func (c *content) nextChunk() error {
+	if c.begun {
+		if _, err := c.in.line(2); err != nil {
+			return err
+		}
+	}
+	c.begun = true
+	line, err := c.in.line(maxChunkLine)
+	if err != nil {
+		return err
+	}
+	size, extensions, _ := bytes.Cut(line, []byte(";"))
+	if bytes.IndexByte(extensions, '\r') >= 0 {
+		return errFraming
+	}
+	if c.left, err = number(string(size), 16, 15); err != nil || c.left > 0 {
+		return err
+	}
+	c.over = true
+	return c.trailers()
+}
+
+func (c *content) trailers() error {
+	for limit := maxTrailer; ; {
+		line, err := c.in.line(limit)
+		if err != nil {
+			return err
+		}
+		if len(line) == 0 {
+			c.in.use(0)
+			return nil
+		}
+		limit -= len(line)
+		name, value, ok := strings.Cut(string(line), ":")
+		name, value = textproto.CanonicalMIMEHeaderKey(name), trim(value)
+		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) || framesMessages(name) {
+			return errFraming
+		}
+		if *c.trailer == nil {
+			*c.trailer = make(http.Header)
+		}
+		c.trailer.Add(name, value)
+	}
+}

@@ -1,0 +1,136 @@
+package http1
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+)
+
+const (
+	smallBuffer = 2 << 10 // what a connection keeps while it waits
+	readSize    = 4 << 10 // what a longer head grows by, at least
+)
+
+var (
+	// errFraming: what came can be read in two ways, or in none.
+	errFraming = errors.New("framing that is not strictly that of RFC 9112")
+	// errTooLong: a head is longer than may be.
+	errTooLong = errors.New("the header is too long")
+)
+
+// input is what comes over a connection, with what was read ahead.
+type input struct {
+	conn net.Conn
+	buf  []byte
+	r, w int // buf[r:w] is read and not used
+}
+
+func newInput(conn net.Conn) input { return input{conn: conn, buf: make([]byte, smallBuffer)} }
+
+// buffered is how much was read ahead.
+func (in *input) buffered() int { return in.w - in.r }
+
+// use takes n bytes of what was read ahead.
+func (in *input) use(n int) {
+	in.r += n
+	if in.r < in.w {
+		return
+	}
+	in.r, in.w = 0, 0
+	if len(in.buf) > smallBuffer {
+		in.buf = make([]byte, smallBuffer)
+	}
+}
+
+// more reads once, behind what is there.
+func (in *input) more() error {
+	if in.w == len(in.buf) {
+		in.makeRoom()
+	}
+	n, err := in.conn.Read(in.buf[in.w:])
+	in.w += n
+	if n > 0 {
+		return nil // an error comes again
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+func (in *input) makeRoom() {
+	to := in.buf
+	if in.buffered() > len(in.buf)/2 {
+		to = make([]byte, max(2*len(in.buf), readSize))
+	}
+	in.w = copy(to, in.buf[in.r:in.w])
+	in.buf, in.r = to, 0
+}
+
+// Read gives what was read ahead first.
+func (in *input) Read(p []byte) (int, error) {
+	if in.buffered() > 0 {
+		n := copy(p, in.buf[in.r:in.w])
+		in.use(n)
+		return n, nil
+	}
+	return in.conn.Read(p)
+}
+
+// line reads up to the end of a line, which it leaves out. The bytes are good until the
+// next call.
+func (in *input) line(limit int) ([]byte, error) {
+	n, err := in.scan(limit, 0)
+	if err != nil {
+		return nil, err
+	}
+	line := in.buf[in.r : in.r+n-2]
+	in.r += n // not use: the bytes stay for now
+	return line, nil
+}
+
+// head reads up to the end of an empty line. A connection that ends before its first byte
+// gives io.EOF.
+func (in *input) head(limit int) (string, error) {
+	for n := 0; ; {
+		next, err := in.scan(limit, n)
+		switch {
+		case err == io.EOF && in.buffered() > 0:
+			return "", io.ErrUnexpectedEOF
+		case err != nil:
+			return "", err
+		case next == n+2: // the empty line
+			text := string(in.buf[in.r : in.r+next])
+			in.use(next)
+			return text, nil
+		}
+		n = next
+	}
+}
+
+// scan finds the end of the line that begins behind the first n bytes and gives the place
+// behind it. Lines end with CR and LF, never with one of them.
+func (in *input) scan(limit, n int) (int, error) {
+	for from := n; ; {
+		if i := bytes.IndexByte(in.buf[in.r+from:in.w], '\n'); i >= 0 {
+			end := from + i + 1
+			switch {
+			case end > limit:
+				return 0, errTooLong
+			case end < n+2 || in.buf[in.r+end-2] != '\r':
+				return 0, errFraming
+			}
+			return end, nil
+		}
+		if from = in.buffered(); from > limit {
+			return 0, errTooLong
+		}
+		if err := in.more(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// hasHead reports whether a whole head was read ahead.
+func (in *input) hasHead() bool { return bytes.Contains(in.buf[in.r:in.w], []byte("\r\n\r\n")) }

@@ -1,0 +1,232 @@
+package http1
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// link is one connection to Vault.
+type link struct {
+	t      *Transport
+	node   *node
+	conn   net.Conn
+	in     input
+	out    []byte
+	since  time.Time // when it was kept
+	reused bool
+	counts interface{ Written() int64 } // of the bytes that went out below TLS; nil: there is none
+
+	socket syscall.RawConn // nil: it can't be looked at
+	look   func(fd uintptr) bool
+	isOpen bool
+}
+
+func newLink(t *Transport, n *node, conn net.Conn) *link {
+	l := &link{t: t, node: n, conn: conn, in: newInput(conn)}
+	for below := conn; ; {
+		if counts, ok := below.(interface{ Written() int64 }); ok && below != conn {
+			l.counts = counts
+		}
+		if s, ok := below.(syscall.Conn); ok {
+			l.socket, _ = s.SyscallConn() // without one it is not looked at
+		}
+		outer, ok := below.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		below = outer.NetConn()
+	}
+	l.look = func(fd uintptr) bool { l.isOpen = nothingToRead(fd); return true }
+	return l
+}
+
+// open reports whether a connection that was kept can be used: nothing must have come, not
+// even its end. A write that is sent over a closed one has an unknown outcome.
+func (l *link) open() bool {
+	l.reused = true
+	if l.socket == nil {
+		return true
+	}
+	l.isOpen = false
+	return l.socket.Read(l.look) == nil && l.isOpen
+}
+
+// exchange sends a request and reads the head of the answer. After an error the connection is
+// closed.
+func (l *link) exchange(ctx context.Context, call *Call) (resp *http.Response, sent bool, err error) {
+	stop := context.AfterFunc(ctx, l.abort)
+	resp, sent, err = l.transfer(call, stop)
+	if err == nil {
+		return resp, true, nil
+	}
+	stop()
+	_ = l.conn.Close()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%w (%w)", ctx.Err(), err)
+	}
+	return nil, sent, err
+}
+
+// abort ends all reads and writes.
+func (l *link) abort() { _ = l.conn.SetDeadline(time.Unix(1, 0)) }
+
+func (l *link) transfer(call *Call, stop func() bool) (resp *http.Response, sent bool, err error) {
+	if l.out, err = appendRequest(l.out[:0], call); err != nil {
+		return nil, false, err
+	}
+	if sent, err = l.write(l.out); err != nil {
+		if l.reused {
+			err = fmt.Errorf("%w (%w)", errClosed, err)
+		}
+		return nil, sent, fmt.Errorf("sending: %w", err)
+	}
+	if cap(l.out) > outputBuffer {
+		l.out = nil
+	}
+	for {
+		resp, err = l.answer(call, stop)
+		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, true, err
+		}
+		if call.Interim == nil {
+			continue
+		}
+		if err := call.Interim(resp.StatusCode, textproto.MIMEHeader(resp.Header)); err != nil {
+			return nil, true, err
+		}
+	}
+}
+
+// write also tells whether anything went out.
+func (l *link) write(p []byte) (sent bool, err error) {
+	if l.counts == nil {
+		n, err := l.conn.Write(p)
+		return n > 0, err //nolint:wrapcheck // says it all
+	}
+	before := l.counts.Written()
+	_, err = l.conn.Write(p)
+	return l.counts.Written() != before, err //nolint:wrapcheck // says it all
+}
+
+// answer reads one head.
+func (l *link) answer(call *Call, stop func() bool) (*http.Response, error) {
+	text, err := l.in.head(l.t.cfg.MaxHeader)
+	if err != nil {
+		if l.reused && l.in.buffered() == 0 && !isTimeout(err) {
+			err = fmt.Errorf("%w (%w)", errClosed, err)
+		}
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	l.reused = false // from now on it is not a matter of age
+	whole := &struct {
+		resp http.Response
+		body answerBody
+	}{}
+	resp := &whole.resp
+	line, fields, _ := strings.Cut(text, "\r\n")
+	if err := readStatus(resp, line); err != nil {
+		return nil, err
+	}
+	resp.Header = make(http.Header, 8)
+	f, err := readFields(fields, resp.Header)
+	if err != nil {
+		return nil, err
+	}
+	if f.unknown || f.chunked && resp.ProtoMinor == 0 {
+		return nil, errFraming
+	}
+	if f.trailer {
+		if resp.Trailer, err = announced(resp.Header); err != nil {
+			return nil, err
+		}
+	}
+	resp.Request, resp.ContentLength, resp.Close = call.Request, f.length, f.close
+	whole.body = answerBody{link: l, stop: stop, keep: !f.close && (resp.ProtoMinor == 1 || f.keepAlive)}
+	if bodiless(call.Request.Method, resp.StatusCode) {
+		if f.length < 0 {
+			resp.ContentLength = 0
+		}
+		f.length, f.chunked = 0, false
+	}
+	if f.chunked {
+		resp.ContentLength, resp.TransferEncoding = -1, []string{"chunked"}
+	}
+	whole.body.keep = whole.body.keep && (f.chunked || f.length >= 0)
+	whole.body.start(&l.in, f, &resp.Trailer)
+	resp.Body = &whole.body
+	return resp, nil
+}
+
+func bodiless(method string, status int) bool {
+	return method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error) //nolint:errorlint // input gives it as it came
+	return ok && e.Timeout()
+}
+
+// readStatus takes the first line of an answer.
+func readStatus(resp *http.Response, line string) error {
+	if len(line) < len("HTTP/1.1 200") || !strings.HasPrefix(line, "HTTP/1.") || line[7] != '0' && line[7] != '1' || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
+		return errFraming
+	}
+	status, err := strconv.Atoi(line[9:12])
+	if err != nil || status < 100 {
+		return errFraming
+	}
+	resp.Status, resp.StatusCode, resp.Proto, resp.ProtoMajor, resp.ProtoMinor = line[9:], status, line[:8], 1, int(line[7]-'0')
+	return nil
+}
+
+// appendRequest makes a request's bytes.
+func appendRequest(b []byte, call *Call) ([]byte, error) {
+	r := call.Request
+	b = append(append(append(b, r.Method...), ' '), r.URL.Opaque...)
+	if r.URL.RawQuery != "" || r.URL.ForceQuery {
+		b = append(append(b, '?'), r.URL.RawQuery...)
+	}
+	b = field(append(b, " HTTP/1.1\r\n"...), "Host", call.Host)
+	for name, values := range r.Header {
+		switch name {
+		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+			continue
+		case "User-Agent":
+			values = values[:min(len(values), 1)]
+			if len(values) > 0 && values[0] == "" {
+				continue
+			}
+		}
+		for _, value := range values {
+			if !httpguts.ValidHeaderFieldValue(value) {
+				return nil, fmt.Errorf("the header %s has a value that can't be sent", name)
+			}
+			b = field(b, name, value)
+		}
+	}
+	return appendBody(b, r, call.Body), nil
+}
+
+func appendBody(b []byte, r *http.Request, body []byte) []byte {
+	switch {
+	case r.ContentLength < 0:
+		b = append(b, "Transfer-Encoding: chunked\r\n\r\n"...)
+		if len(body) > 0 {
+			b = append(strconv.AppendInt(b, int64(len(body)), 16), "\r\n"...)
+			b = append(append(b, body...), "\r\n"...)
+		}
+		return append(b, "0\r\n\r\n"...)
+	case len(body) > 0 || r.Method != http.MethodGet && r.Method != http.MethodHead:
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), int64(len(body)), 10), "\r\n"...)
+	}
+	return append(append(b, "\r\n"...), body...)
+}

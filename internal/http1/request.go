@@ -1,0 +1,89 @@
+package http1
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	drained   = 256 << 10       // of a body that nobody read, to keep the connection
+	drainTime = 5 * time.Second // for that
+)
+
+// requestBody is a request's body. Others than the handler may read it, and may do so for
+// longer (a transport that got an early answer), so it knows when it is over.
+type requestBody struct {
+	c  *conn
+	mu sync.Mutex
+	content
+	expects bool // the client waits to be told to send it
+	closed  bool
+}
+
+// Read implements io.Reader.
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	if b.expects {
+		b.expects = false
+		if err := b.c.out.proceed(); err != nil {
+			return 0, err
+		}
+	}
+	return b.content.Read(p)
+}
+
+// Close implements io.Closer. What is left is seen to when the answer begins.
+func (b *requestBody) Close() error { return nil }
+
+// read reports whether all of it was.
+func (b *requestBody) read() bool {
+	if b == nil {
+		return true
+	}
+	if !b.mu.TryLock() {
+		return false
+	}
+	defer b.mu.Unlock()
+	return b.over
+}
+
+// drain reads a little that is left; false: there is more, or it can't be, and another
+// request can't be read from the connection. It must be called before the answer begins,
+// which has to say so.
+func (b *requestBody) drain() bool {
+	if b == nil {
+		return true
+	}
+	if !b.mu.TryLock() {
+		return false // somebody waits for the rest
+	}
+	defer b.mu.Unlock()
+	if b.over {
+		return true
+	}
+	if b.err != nil || b.expects || b.left > drained {
+		return false
+	}
+	b.c.setDeadline(time.Now().Add(drainTime))
+	_, err := io.CopyN(io.Discard, &b.content, drained)
+	return err == io.EOF && b.err == nil
+}
+
+// end lets nobody read any more. Who does, is told.
+func (b *requestBody) end() {
+	if b == nil {
+		return
+	}
+	if !b.mu.TryLock() {
+		_ = b.c.raw.SetReadDeadline(time.Unix(1, 0))
+		b.mu.Lock()
+	}
+	b.closed = true
+	b.mu.Unlock()
+}
