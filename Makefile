@@ -76,11 +76,11 @@ SCALE ?= -scale.proxies=5000 -scale.sessions=2
 scale: ## simulate 5,000 proxies, a region lost and back, in virtual time; takes minutes (SCALE=flags)
 	$(GO) test -count=1 -timeout 2h -v ./internal/scale -args $(SCALE)
 
-bench: ## measure the proxy beside HAProxy, nginx, ReverseProxy and vault proxy (VRPROXY_E2E_VAULT=its binary)
-	$(GO) -C bench run ./http -csv $(CURDIR)/build/bench.csv
+bench: ## measure the proxy beside HAProxy, nginx, ReverseProxy, fasthttp and vault proxy (BENCH=flags)
+	$(GO) -C bench run ./http -csv $(CURDIR)/build/bench.csv $(BENCH)
 
 bench-smoke: ## a short one, plain small reads only; fails if vrproxy takes twice the CPU of ReverseProxy
-	$(GO) -C bench run ./http -smoke -rounds 1 -time 2s -max-ratio 2
+	$(GO) -C bench run ./http -smoke -time 1s -max-ratio 2
 
 bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
