@@ -32,7 +32,8 @@ type options struct {
 	only                 []string
 	situation            string
 	vault                string
-	csv                  string
+	out                  string
+	docs                 bool
 	profile              string
 	maxRatio, maxHAProxy float64
 	smoke                bool
@@ -50,7 +51,8 @@ func run() error {
 	only := flag.String("only", "", "measure these alone, separated by commas: "+strings.Join(names(), ", "))
 	flag.StringVar(&o.situation, "situation", "", "measure only the situations with this in their names")
 	flag.StringVar(&o.vault, "vault", "", "a vault binary; default: that of VRPROXY_E2E_VAULT, or the one that make e2e has built")
-	flag.StringVar(&o.csv, "csv", "", "write the figures to this file as well")
+	flag.StringVar(&o.out, "out", "", "write the figures to this path and .csv, and a picture to it and .png and .svg")
+	flag.BoolVar(&o.docs, "docs", false, "write the tables into the document of that path and .md as well, below its marker")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of vrproxy under load to this file")
 	flag.Float64Var(&o.maxRatio, "max-ratio", 0, "fail if vrproxy takes more CPU per small read, plain to plain, times httputil.ReverseProxy's; 0: only tell")
 	flag.Float64Var(&o.maxHAProxy, "max-haproxy", 0, "the same, times HAProxy's")
@@ -85,14 +87,29 @@ func (o options) compare(ctx context.Context, only string) (err error) {
 	if err := o.prepare(ctx); err != nil {
 		return err
 	}
-	all, err := o.measure(ctx)
+	results, err := o.measure(ctx)
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeCSV(o.csv, all), judge(all, o))
+	return o.report(ctx, results)
 }
 
-func (o options) measure(ctx context.Context) ([]figures, error) {
+// report writes what was asked for, and fails if vrproxy takes more than it may.
+func (o options) report(ctx context.Context, results []result) error {
+	all := flat(results)
+	printTargets(os.Stdout, targets(all))
+	err := judge(all, o)
+	if o.out == "" {
+		return err
+	}
+	err = errors.Join(err, os.MkdirAll(filepath.Dir(o.out), 0o755), writeCSV(o.out+".csv", all), writePlots(o.out, all))
+	if o.docs {
+		err = errors.Join(err, o.document(ctx, o.out+".md", results))
+	}
+	return err
+}
+
+func (o options) measure(ctx context.Context) ([]result, error) {
 	chosen, err := groups(o)
 	if err != nil {
 		return nil, err
@@ -100,18 +117,19 @@ func (o options) measure(ctx context.Context) ([]figures, error) {
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("-situation: none has %q in its name", o.situation)
 	}
-	var all []figures
+	var out []result
 	for _, g := range chosen {
 		f, err := g.measure(ctx, o)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", g.name, err)
 		}
-		if err := printTable(os.Stdout, g.name, f); err != nil {
+		r := result{g, f}
+		if err := r.print(os.Stdout); err != nil {
 			return nil, err
 		}
-		all = append(all, f...)
+		out = append(out, r)
 	}
-	return all, nil
+	return out, nil
 }
 
 // prepare checks the programs, builds vrproxy and makes a certificate.

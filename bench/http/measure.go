@@ -18,13 +18,11 @@ import (
 // fixedRate is in requests a second, for latency that load does not distort.
 const fixedRate = 2000
 
-// many is how many connections, mounts, sessions or leases are many.
-const many = 10_000
-
 // group is trials whose figures are compared. Their rounds alternate.
 type group struct {
 	name   string
 	trials []trial
+	layout layout
 }
 
 // trial is one proxy at one thing.
@@ -67,7 +65,19 @@ func (g group) measure(ctx context.Context, o options) ([]figures, error) {
 		f.group, f.name, f.base = g.name, t.name, t.base
 		out = append(out, f)
 	}
+	shareOut(out)
 	return out, nil
+}
+
+// shareOut works out what one thing more takes in memory, from trials with many and few.
+func shareOut(all []figures) {
+	for i := range all {
+		f := &all[i]
+		base, ok := one(all, f.group, f.base)
+		if f.group == scaleGroup && ok && base.name != f.name {
+			f.each = (f.idle - base.idle) / (many - few)
+		}
+	}
 }
 
 // once starts an upstream and the proxy, which is new to everything in each round.
@@ -265,7 +275,8 @@ type figures struct {
 	steady50, steady99, steady999 float64 // at fixedRate
 	ready                         float64 // from its start to its first answers
 	idle, loaded, crowded         float64 // just ready; under load; with 1,000 idle connections
-	each                          float64 // of what there are many of: connections, sessions, …
+	each                          float64 // of what there are many of: a connection, a mount, a session, a lease
+	binary                        float64 // its file
 }
 
 // column is one figure, with its name in the CSV file.
@@ -279,7 +290,7 @@ func (f *figures) columns() []column {
 		{"cpu_us_per_request", &f.cpu}, {"requests_per_second", &f.rate},
 		{"p50_us", &f.p50}, {"p99_us", &f.p99}, {"p999_us", &f.p999},
 		{"p50_us_at_2000", &f.steady50}, {"p99_us_at_2000", &f.steady99}, {"p999_us_at_2000", &f.steady999},
-		{"ready_us", &f.ready}, {"idle_kib", &f.idle}, {"loaded_kib", &f.loaded}, {"with_1000_connections_kib", &f.crowded}, {"each_kib", &f.each},
+		{"ready_us", &f.ready}, {"idle_kib", &f.idle}, {"loaded_kib", &f.loaded}, {"with_1000_connections_kib", &f.crowded}, {"each_kib", &f.each}, {"binary_kib", &f.binary},
 	}
 }
 

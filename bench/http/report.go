@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -29,16 +29,59 @@ func ratio(all []figures, f figures) float64 {
 	return f.cpu / base.cpu
 }
 
-// header and row are of a table of proxies under load.
-func header() []string {
-	return []string{"proxy", "CPU µs", "× HAProxy", "req/s", "p50 µs", "p99", "p99.9", "p50 at 2,000/s", "p99", "p99.9", "MiB"}
+// layout is a table: what its columns are called, and what is in them.
+type layout struct {
+	header []string
+	row    func(all []figures, f figures) []string
 }
 
-func row(all []figures, f figures) []string {
+// loadLayout is that of proxies under load.
+func loadLayout() layout {
+	return layout{
+		[]string{"proxy", "CPU µs", "× HAProxy", "req/s", "p50 µs", "p99", "p99.9", "p50 at 2,000/s", "p99", "p99.9", "MiB"},
+		underLoadRow,
+	}
+}
+
+// scaleLayout is that of vrproxy with few things and many.
+func scaleLayout() layout {
+	return layout{
+		[]string{"vrproxy with", "CPU µs", "× with 10", "req/s", "p50 µs", "p99", "p99.9", "p50 at 2,000/s", "p99", "p99.9", "MiB", "MiB before", "KiB each"},
+		func(all []figures, f figures) []string {
+			return append(underLoadRow(all, f), number(f.idle/1024, 1), number(f.each, 2))
+		},
+	}
+}
+
+// restLayout is that of proxies before any load.
+func restLayout() layout {
+	return layout{
+		[]string{"proxy", "ready in ms", "idle MiB", "with 1,000 connections", "KiB per connection", "binary MiB"},
+		func(_ []figures, f figures) []string {
+			return []string{f.name, number(f.ready/1000, 0), number(f.idle/1024, 1), number(f.crowded/1024, 1), number(f.each, 1), number(f.binary/1024, 1)}
+		},
+	}
+}
+
+func underLoadRow(all []figures, f figures) []string {
 	return []string{
 		f.name, number(f.cpu, 1), number(ratio(all, f), 2), number(f.rate, 0), number(f.p50, 0), number(f.p99, 0), number(f.p999, 0),
 		number(f.steady50, 0), number(f.steady99, 0), number(f.steady999, 0), number(f.loaded/1024, 1),
 	}
+}
+
+// result is the figures of one group.
+type result struct {
+	group
+	figures []figures
+}
+
+func flat(results []result) []figures {
+	var out []figures
+	for _, r := range results {
+		out = append(out, r.figures...)
+	}
+	return out
 }
 
 // number is a figure as people read it, or nothing if it was not measured.
@@ -49,14 +92,23 @@ func number(v float64, digits int) string {
 	return fmt.Sprintf("%.*f", digits, v)
 }
 
-func printTable(out io.Writer, name string, all []figures) error {
-	_, _ = fmt.Fprintf(out, "\n%s\n", name)
+// print writes the table for a terminal.
+func (r result) print(out io.Writer) error {
+	_, _ = fmt.Fprintf(out, "\n%s\n", r.name)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	line(w, header())
-	for _, f := range all {
-		line(w, row(all, f))
+	line(w, r.layout.header)
+	for _, f := range r.figures {
+		line(w, r.layout.row(r.figures, f))
 	}
 	return w.Flush()
+}
+
+// markdown writes it for a document.
+func (r result) markdown(out io.Writer) {
+	_, _ = fmt.Fprintf(out, "\n### %s%s\n\n| %s |\n|---%s\n", strings.ToUpper(r.name[:1]), r.name[1:], strings.Join(r.layout.header, " | "), strings.Repeat("|--:", len(r.layout.header)-1)+"|")
+	for _, f := range r.figures {
+		_, _ = fmt.Fprintf(out, "| %s |\n", strings.Join(r.layout.row(r.figures, f), " | "))
+	}
 }
 
 func line(w io.Writer, cells []string) {
@@ -67,12 +119,6 @@ func line(w io.Writer, cells []string) {
 }
 
 func writeCSV(file string, all []figures) error {
-	if file == "" {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
 	f, err := os.Create(file)
 	if err != nil {
 		return err

@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 func read(path, token string) []byte {
 	return request{method: "GET", path: path, token: token}.bytes()
@@ -45,21 +48,43 @@ func situations() []situation {
 func groups(o options) ([]group, error) {
 	var out []group
 	for _, s := range situations() {
-		if o.smoke && s.name != plainSmall || !strings.Contains(strings.ToLower(s.name), strings.ToLower(o.situation)) {
-			continue
-		}
-		proxies, err := o.site(s.secure).contenders(o.only)
+		g, err := s.group(o)
 		if err != nil {
 			return nil, err
 		}
-		g := group{name: s.name}
-		for _, c := range proxies {
-			g.trials = append(g.trials, trial{
-				name: c.name, base: haproxy, proxy: c, connections: s.connections, steps: underLoad(),
-				requests: func() [][]byte { return [][]byte{s.request} },
-			})
-		}
 		out = append(out, g)
 	}
-	return out, nil
+	atRest, err := rest(o)
+	if err != nil {
+		return nil, err
+	}
+	many, err := scale(o)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(append(out, atRest, many), func(g group) bool { return !o.wants(g) }), nil
+}
+
+func (o options) wants(g group) bool {
+	switch {
+	case len(g.trials) == 0:
+		return false
+	case o.smoke:
+		return g.name == plainSmall
+	case g.name == scaleGroup && !slices.Contains(o.only, vrproxy):
+		return false
+	}
+	return strings.Contains(strings.ToLower(g.name), strings.ToLower(o.situation))
+}
+
+func (s situation) group(o options) (group, error) {
+	g := group{name: s.name, layout: loadLayout()}
+	proxies, err := o.site(s.secure).contenders(o.only)
+	for _, c := range proxies {
+		g.trials = append(g.trials, trial{
+			name: c.name, base: haproxy, proxy: c, connections: s.connections, steps: underLoad(),
+			requests: func() [][]byte { return [][]byte{s.request} },
+		})
+	}
+	return g, err
 }
