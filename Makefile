@@ -23,7 +23,7 @@ export GOFLAGS := $(GOFLAGS) -buildvcs=false
 RACE := $(if $(shell command -v $$($(GO) env CC) 2>/dev/null),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev test lint vuln docs screenshot fmt e2e chaos soak scale bench bench-smoke bench-go bench-dns fuzz deploy image release ci clean
+.PHONY: help build dev test lint vuln docs screenshot fmt e2e chaos soak scale bench bench-docs bench-smoke bench-go bench-dns fuzz deploy image release ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,11 +76,14 @@ SCALE ?= -scale.proxies=5000 -scale.sessions=2
 scale: ## simulate 5,000 proxies, a region lost and back, in virtual time; takes minutes (SCALE=flags)
 	$(GO) test -count=1 -timeout 2h -v ./internal/scale -args $(SCALE)
 
-bench: ## measure the proxy beside HAProxy, nginx, ReverseProxy and vault proxy (VRPROXY_E2E_VAULT=its binary)
-	$(GO) -C bench run ./http -csv $(CURDIR)/build/bench.csv
+bench: ## measure the proxy beside HAProxy, nginx, ReverseProxy, fasthttp and vault proxy; a quarter of an hour (BENCH=flags)
+	$(GO) -C bench run ./http -out $(CURDIR)/build/bench $(BENCH)
+
+bench-docs: ## the same, into docs/performance.md; on a machine that does nothing else
+	$(GO) -C bench run ./http -out $(CURDIR)/docs/performance -docs $(BENCH)
 
 bench-smoke: ## a short one, plain small reads only; fails if vrproxy takes twice the CPU of ReverseProxy
-	$(GO) -C bench run ./http -smoke -rounds 1 -time 2s -max-ratio 2
+	$(GO) -C bench run ./http -smoke -time 1s -max-ratio 2
 
 bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -1,33 +1,151 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
-// frontAddress is where whichever proxy is measured listens.
-const frontAddress = "127.0.0.1:15910"
+// Where whichever proxy is measured listens, and vrproxy's admin listener.
+const (
+	frontAddress = "127.0.0.1:15910"
+	adminAddress = "127.0.0.1:15911"
+)
 
-// contender is one proxy to measure.
+// The names of contenders that are compared by name.
+const (
+	direct       = "direct"
+	haproxy      = "HAProxy"
+	reverseProxy = "ReverseProxy"
+	vrproxy      = "vrproxy"
+	vaultProxy   = "vault proxy"
+)
+
+// contender is one proxy to measure, or none.
 type contender struct {
-	name  string
-	files map[string]string // written before the start
-	args  []string
+	name   string
+	files  map[string]string // written before the start
+	args   []string          // none: the load goes to the upstream
+	binary string            // whose size is told; empty: it is this command's
+	dial   dialer
+	// profile is where a CPU profile of it is to be had; empty: nowhere.
+	profile string
 }
 
-// contenders are the proxies in front of an upstream. vaultBinary may be empty.
-func contenders(dir, vaultBinary string, secure bool) []contender {
-	at := func(name string) string { return filepath.Join(dir, name) }
-	scheme, upstream, haTLS, nginxTLS, yamlTLS := "http", plainUpstream, "", "", ""
-	if secure {
-		scheme, upstream = "https", tlsUpstream
-		haTLS = " ssl verify required ca-file " + at("cert.pem")
-		nginxTLS = "proxy_ssl_verify on; proxy_ssl_trusted_certificate " + at("cert.pem") + "; proxy_ssl_name 127.0.0.1; proxy_ssl_session_reuse on;"
-		yamlTLS = fmt.Sprintf(", tls: {ca_file: %q}", at("cert.pem"))
+// names are those that -only may pick.
+func names() []string {
+	return []string{direct, haproxy, "nginx", reverseProxy, "fasthttp", vrproxy, "vrproxy identity", vaultProxy, "vault proxy cached"}
+}
+
+// chosen are the names of a list, or all.
+func chosen(list string) ([]string, error) {
+	if list == "" {
+		return names(), nil
 	}
-	out := []contender{
-		{"HAProxy", map[string]string{at("haproxy.cfg"): fmt.Sprintf(`global
+	var out []string
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.IndexFunc(names(), func(known string) bool { return strings.EqualFold(known, strings.TrimSpace(name)) })
+		if i < 0 {
+			return nil, fmt.Errorf("-only: %q is none of: %s", name, strings.Join(names(), ", "))
+		}
+		out = append(out, names()[i])
+	}
+	return out, nil
+}
+
+// site is where the proxies' files are, and what they have before them.
+type site struct {
+	dir, vault string // vault: its binary, or empty
+	secure     bool   // the upstream is asked over TLS
+	pprof      bool
+}
+
+func (s site) at(name string) string { return filepath.Join(s.dir, name) }
+
+func (s site) upstream() string {
+	if s.secure {
+		return tlsUpstream
+	}
+	return plainUpstream
+}
+
+func (s site) url() string {
+	if s.secure {
+		return "https://" + tlsUpstream
+	}
+	return "http://" + plainUpstream
+}
+
+// ifSecure is a text that is needed with TLS only.
+func (s site) ifSecure(text string) string {
+	if s.secure {
+		return text
+	}
+	return ""
+}
+
+// contenders are the chosen proxies in front of the upstream, in the order of names.
+func (s site) contenders(only []string) ([]contender, error) {
+	upstream, err := s.dialer()
+	if err != nil {
+		return nil, err
+	}
+	var out []contender
+	for _, c := range append([]contender{{name: direct, dial: upstream}, s.haproxy(), s.nginx(),
+		s.ourselves(reverseProxy, "-reverse"), s.ourselves("fasthttp", "-fasthttp"),
+		s.vrproxy(vrproxy, ""), s.vrproxy("vrproxy identity", "identity: {method: userpass, options: {username: u, password: p}, use: force}\n"),
+	}, s.vaults()...) {
+		if !slices.Contains(only, c.name) {
+			continue
+		}
+		if c.dial == nil {
+			c.dial = dialTCP(frontAddress)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func dialTCP(address string) dialer {
+	return func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", address) }
+}
+
+// dialer is how clients reach the upstream itself.
+func (s site) dialer() (dialer, error) {
+	if !s.secure {
+		return dialTCP(plainUpstream), nil
+	}
+	roots, err := authority(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	return func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", tlsUpstream) }, nil
+}
+
+// authority is who vouches for the upstream.
+func authority(dir string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(filepath.Join(dir, "cert.pem"))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("no certificate in cert.pem")
+	}
+	return roots, nil
+}
+
+func (s site) haproxy() contender {
+	file := s.at("haproxy.cfg")
+	return contender{name: haproxy, binary: "haproxy", args: []string{"haproxy", "-f", file, "-db"}, files: map[string]string{file: fmt.Sprintf(`global
   nbthread 2
   maxconn 4000
 defaults
@@ -42,8 +160,13 @@ frontend f
 backend b
   http-response set-header X-Bench 1
   server s %s%s
-`, frontAddress, upstream, haTLS)}, []string{"haproxy", "-f", at("haproxy.cfg"), "-db"}},
-		{"nginx", map[string]string{at("nginx.conf"): fmt.Sprintf(`worker_processes 1;
+`, frontAddress, s.upstream(), s.ifSecure(" ssl verify required ca-file "+s.at("cert.pem")))}}
+}
+
+func (s site) nginx() contender {
+	secure := s.ifSecure("proxy_ssl_verify on; proxy_ssl_trusted_certificate " + s.at("cert.pem") + "; proxy_ssl_name " + upstreamName + "; proxy_ssl_session_reuse on;")
+	file := s.at("nginx.conf")
+	return contender{name: "nginx", binary: "nginx", args: []string{"nginx", "-c", file}, files: map[string]string{file: fmt.Sprintf(`worker_processes 1;
 daemon off;
 master_process off;
 pid %s;
@@ -59,19 +182,44 @@ http {
     location / { proxy_pass %[5]s://u; proxy_http_version 1.1; proxy_set_header Connection ""; add_header X-Bench 1; %[6]s }
   }
 }
-`, at("nginx.pid"), at("nginx"), upstream, frontAddress, scheme, nginxTLS)}, []string{"nginx", "-c", at("nginx.conf")}},
-		{"httputil.ReverseProxy", nil, []string{os.Args[0], "-reverse", scheme + "://" + upstream, "-dir", dir}},
-		{"vrproxy", map[string]string{at("vrproxy.yaml"): fmt.Sprintf(
-			"region: r\nlisteners: [{address: %q}]\nadmin: {address: \"127.0.0.1:15911\"}\nlog: {level: warn}\nclusters: [{name: c, region: r, addresses: [%q]%s}]\n",
-			frontAddress, scheme+"://"+upstream, yamlTLS)}, []string{at("vrproxy"), "run", "-c", at("vrproxy.yaml")}},
-		{"vrproxy, identity", map[string]string{at("identity.yaml"): fmt.Sprintf(
-			"region: r\nlisteners: [{address: %q}]\nadmin: {address: \"127.0.0.1:15911\"}\nlog: {level: warn}\nidentity: {method: userpass, options: {username: u, password: p}, use: force}\nclusters: [{name: c, region: r, addresses: [%q]%s}]\n",
-			frontAddress, scheme+"://"+upstream, yamlTLS)}, []string{at("vrproxy"), "run", "-c", at("identity.yaml")}},
+`, s.at("nginx.pid"), s.at("nginx"), s.upstream(), frontAddress, strings.SplitN(s.url(), ":", 2)[0], secure)}}
+}
+
+// ourselves is this command as a proxy.
+func (s site) ourselves(name, mode string) contender {
+	return contender{name: name, args: []string{os.Args[0], mode, s.url(), "-dir", s.dir}}
+}
+
+// vrproxy is told no more than where the cluster is.
+func (s site) vrproxy(name, more string) contender {
+	file := s.at(strings.ReplaceAll(name, " ", "-") + ".yaml")
+	return contender{name: name, binary: s.at("vrproxy"), profile: "http://" + adminAddress + "/debug/pprof/profile", args: []string{s.at("vrproxy"), "run", "-c", file}, files: map[string]string{file: fmt.Sprintf(`region: r
+listeners: [{address: %q}]
+admin: {address: %q, pprof: %t}
+log: {level: warn}
+clusters: [{name: c, region: r, addresses: [%q]%s}]
+%s`, frontAddress, adminAddress, s.pprof, s.url(), s.ifSecure(fmt.Sprintf(", tls: {ca_file: %q}", s.at("cert.pem"))), more)}}
+}
+
+// vaults are `vault proxy` without its cache and with it, if there is a vault.
+func (s site) vaults() []contender {
+	if s.vault == "" {
+		return nil
 	}
-	if vaultBinary != "" {
-		out = append(out, contender{"vault proxy", map[string]string{at("proxy.hcl"): fmt.Sprintf(
-			"vault {\n  address = %q\n  ca_cert = %q\n}\napi_proxy {}\nlistener \"tcp\" {\n  address     = %q\n  tls_disable = true\n}\n",
-			scheme+"://"+upstream, at("cert.pem"), frontAddress)}, []string{vaultBinary, "proxy", "-config=" + at("proxy.hcl")}})
+	with := func(name, cache string) contender {
+		file := s.at(strings.ReplaceAll(name, " ", "-") + ".hcl")
+		return contender{name: name, binary: s.vault, args: []string{s.vault, "proxy", "-config=" + file}, files: map[string]string{file: fmt.Sprintf(`log_level = "warn"
+vault {
+  address = %q
+  %s
+}
+api_proxy {}
+%s
+listener "tcp" {
+  address     = %q
+  tls_disable = true
+}
+`, s.url(), s.ifSecure(fmt.Sprintf("ca_cert = %q", s.at("cert.pem"))), cache, frontAddress)}}
 	}
-	return out
+	return []contender{with(vaultProxy, ""), with("vault proxy cached", "cache {}")}
 }

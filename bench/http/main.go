@@ -6,17 +6,13 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/vrproxy/vrproxy/bench/peer"
@@ -31,98 +27,142 @@ func main() {
 
 // options are what the command is told.
 type options struct {
-	seconds  time.Duration
-	rounds   int
-	vault    string
-	csv      string
-	maxRatio float64
-	smoke    bool
+	seconds              time.Duration
+	rounds               int
+	only                 []string
+	situation            string
+	vault                string
+	out                  string
+	docs                 bool
+	profile              string
+	maxRatio, maxHAProxy float64
+	smoke                bool
+	dir                  string
+}
+
+func (o options) site(secure bool) site {
+	return site{dir: o.dir, vault: o.vault, secure: secure, pprof: o.profile != ""}
 }
 
 func run() error {
 	var o options
-	flag.DurationVar(&o.seconds, "time", 3*time.Second, "how long one proxy is under load, in each round")
+	flag.DurationVar(&o.seconds, "time", time.Second, "how long one proxy is under load, in each round")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds")
-	flag.StringVar(&o.vault, "vault", os.Getenv("VRPROXY_E2E_VAULT"), "a vault binary, to compare with `vault proxy` too")
-	flag.StringVar(&o.csv, "csv", "", "write the figures to this file as well")
+	only := flag.String("only", "", "measure these alone, separated by commas: "+strings.Join(names(), ", "))
+	flag.StringVar(&o.situation, "situation", "", "measure only the situations with this in their names")
+	flag.StringVar(&o.vault, "vault", "", "a vault binary; default: that of VRPROXY_E2E_VAULT, or the one that make e2e has built")
+	flag.StringVar(&o.out, "out", "", "write the figures to this path and .csv, and a picture to it and .png and .svg")
+	flag.BoolVar(&o.docs, "docs", false, "write the tables into the document of that path and .md as well, below its marker")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of vrproxy under load to this file")
 	flag.Float64Var(&o.maxRatio, "max-ratio", 0, "fail if vrproxy takes more CPU per small read, plain to plain, times httputil.ReverseProxy's; 0: only tell")
-	flag.BoolVar(&o.smoke, "smoke", false, "plain, small reads over 32 connections only")
+	flag.Float64Var(&o.maxHAProxy, "max-haproxy", 0, "the same, times HAProxy's")
+	flag.BoolVar(&o.smoke, "smoke", false, "plain, small reads over 32 connections only, and without vault proxy")
+	flag.StringVar(&o.dir, "dir", "", "where the certificate is (used by the command itself)")
 	upstream := flag.Bool("upstream", false, "be the upstream (used by the command itself)")
+	mounts := flag.Int("mounts", 0, "with -upstream: so many mounts (used by the command itself)")
 	reverse := flag.String("reverse", "", "be a ReverseProxy before this URL (used by the command itself)")
-	dir := flag.String("dir", "", "with -upstream and -reverse: where the certificate is")
+	fast := flag.String("fasthttp", "", "be a proxy of fasthttp before this URL (used by the command itself)")
 	flag.Parse()
 	switch {
 	case *upstream:
-		return serveUpstream(*dir)
+		return serveUpstream(o.dir, *mounts)
 	case *reverse != "":
-		return serveReverse(*reverse, *dir)
+		return serveReverse(*reverse, o.dir)
+	case *fast != "":
+		return serveFast(*fast, o.dir)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	return compare(ctx, o)
+	return o.compare(ctx, *only)
 }
 
-// serveReverse is the least that Go needs to be a proxy.
-func serveReverse(to, dir string) error {
-	target, err := url.Parse(to)
+func (o options) compare(ctx context.Context, only string) (err error) {
+	if o.only, err = chosen(only); err != nil {
+		return err
+	}
+	if o.dir, err = os.MkdirTemp("", "vrproxy-bench-http-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(o.dir)
+	if err := o.prepare(ctx); err != nil {
+		return err
+	}
+	results, err := o.measure(ctx)
 	if err != nil {
 		return err
 	}
-	pem, err := os.ReadFile(filepath.Join(dir, "cert.pem"))
-	if err != nil {
-		return err
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	p := httputil.NewSingleHostReverseProxy(target)
-	p.Transport = &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
-	p.ModifyResponse = func(r *http.Response) error { r.Header.Set("X-Bench", "1"); return nil }
-	return (&http.Server{Addr: frontAddress, Handler: p, ReadHeaderTimeout: time.Minute}).ListenAndServe()
+	return o.report(ctx, results)
 }
 
-func compare(ctx context.Context, o options) error {
-	dir, err := os.MkdirTemp("", "vrproxy-bench-http-")
+// report writes what was asked for, and fails if vrproxy takes more than it may.
+func (o options) report(ctx context.Context, results []result) error {
+	all := flat(results)
+	printTargets(os.Stdout, targets(all))
+	err := judge(all, o)
+	if o.out == "" {
+		return err
+	}
+	err = errors.Join(err, os.MkdirAll(filepath.Dir(o.out), 0o755), writeCSV(o.out+".csv", all), writePlots(o.out, all))
+	if o.docs {
+		err = errors.Join(err, o.document(ctx, o.out+".md", results))
+	}
+	return err
+}
+
+func (o options) measure(ctx context.Context) ([]result, error) {
+	chosen, err := groups(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	if err := prepare(ctx, dir); err != nil {
-		return err
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("-situation: none has %q in its name", o.situation)
 	}
-	up, err := peer.Start(ctx, []string{os.Args[0], "-upstream", "-dir", dir})
-	if err != nil {
-		return err
-	}
-	defer up.Stop()
-	if o.vault == "" {
-		fmt.Println("vault proxy is left out: give its binary with -vault or in VRPROXY_E2E_VAULT (make e2e builds one)")
-	}
-	var all []figures
-	for _, s := range situations(o.smoke) {
-		f, err := s.measure(ctx, dir, o)
+	var out []result
+	for _, g := range chosen {
+		f, err := g.measure(ctx, o)
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			return nil, fmt.Errorf("%s: %w", g.name, err)
 		}
-		table(s, f)
-		all = append(all, f...)
+		r := result{g, f}
+		if err := r.print(os.Stdout); err != nil {
+			return nil, err
+		}
+		out = append(out, r)
 	}
-	return errors.Join(writeCSV(o.csv, all), judge(all, o.maxRatio))
+	return out, nil
 }
 
 // prepare checks the programs, builds vrproxy and makes a certificate.
-func prepare(ctx context.Context, dir string) error {
+func (o *options) prepare(ctx context.Context) error {
 	if err := peer.Missing(map[string]string{"haproxy": "haproxy", "nginx": "nginx-light"}); err != nil {
+		return err
+	}
+	if err := o.chooseVault(); err != nil {
 		return err
 	}
 	root, err := peer.Root()
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(filepath.Join(dir, "nginx"), 0o777); err != nil {
+	if err := os.Mkdir(filepath.Join(o.dir, "nginx"), 0o777); err != nil {
 		return err
 	}
-	if err := certificate(dir); err != nil {
+	if err := certificate(o.dir); err != nil {
 		return err
 	}
-	return peer.Build(ctx, root, "./cmd/vrproxy", filepath.Join(dir, "vrproxy"))
+	return peer.Build(ctx, root, "./cmd/vrproxy", filepath.Join(o.dir, "vrproxy"))
+}
+
+func (o *options) chooseVault() (err error) {
+	if o.smoke {
+		o.vault = ""
+		return nil
+	}
+	if o.vault, err = findVault(o.vault, os.Getenv); err != nil {
+		return err
+	}
+	if o.vault == "" {
+		fmt.Println("*** vault proxy is LEFT OUT: no vault binary found; make e2e builds one, -vault or VRPROXY_E2E_VAULT name one ***")
+	}
+	return nil
 }

@@ -1,17 +1,15 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
+	"cmp"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/vrproxy/vrproxy/bench/peer"
@@ -20,129 +18,216 @@ import (
 // fixedRate is in requests a second, for latency that load does not distort.
 const fixedRate = 2000
 
-// situation is one thing to compare the proxies at.
-type situation struct {
-	name        string
-	secure      bool // to the upstream
+// group is trials whose figures are compared. Their rounds alternate.
+type group struct {
+	name   string
+	trials []trial
+	layout layout
+}
+
+// trial is one proxy at one thing.
+type trial struct {
+	name, base  string // base: the trial of the group whose figures are 1
+	proxy       contender
+	mounts      int // that the upstream has
 	connections int
-	request     request
+	requests    func() [][]byte
+	steps       []step
 }
 
-func situations(smoke bool) []situation {
-	read := request{method: "GET", path: smallPath, token: true}
-	all := []situation{{"plain upstream, 600 B, 32 connections", false, 32, read}}
-	if smoke {
-		return all
-	}
-	return append(all,
-		situation{"plain upstream, 600 B, 1 connection", false, 1, read},
-		situation{"plain upstream, 64 KiB, 32 connections", false, 32, request{method: "GET", path: largePath, token: true}},
-		situation{"plain upstream, writes, 32 connections", false, 32, request{method: "POST", path: writePath, token: true, body: `{"data":{"v":"1"}}`}},
-		situation{"TLS upstream, 600 B, 32 connections", true, 32, read},
-		situation{"TLS upstream, 64 KiB, 32 connections", true, 32, request{method: "GET", path: largePath, token: true}},
-	)
+type step func(*round, context.Context) error
+
+// round is one round of a trial.
+type round struct {
+	trial
+	o       options
+	process *peer.Process // nil: there is no proxy
+	figures figures
 }
 
-// figures are those of one proxy in one situation: medians over the rounds.
-type figures struct {
-	situation, name         string
-	cpu                     float64 // µs of the proxy's CPU time per request
-	rate                    float64 // requests a second, as fast as they are answered
-	p50, p99, p999          time.Duration
-	rate50, rate99, rate999 time.Duration // at fixedRate
-	idle, loaded, with1000  float64       // MiB resident: just ready, under load, with 1,000 idle connections
-	ready                   time.Duration // from its start to its first answer
-}
+// underLoad are the steps that compare proxies at work.
+func underLoad() []step { return []step{(*round).warm, (*round).saturate, (*round).steady} }
 
-func (s situation) measure(ctx context.Context, dir string, o options) ([]figures, error) {
-	peers := contenders(dir, o.vault, s.secure)
-	rounds := make([][]figures, len(peers))
+func (g group) measure(ctx context.Context, o options) ([]figures, error) {
+	rounds := make([][]figures, len(g.trials))
 	for range o.rounds {
-		for i, c := range peers {
-			f, err := s.once(ctx, c, o)
+		for i, t := range g.trials {
+			f, err := t.once(ctx, o)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.name, err)
+				return nil, fmt.Errorf("%s: %w", t.name, err)
 			}
 			rounds[i] = append(rounds[i], f)
 		}
 	}
 	var out []figures
-	for i, c := range peers {
-		out = append(out, median(s.name, c.name, rounds[i]))
+	for i, t := range g.trials {
+		f := median(rounds[i])
+		f.group, f.name, f.base = g.name, t.name, t.base
+		out = append(out, f)
 	}
+	shareOut(out)
 	return out, nil
 }
 
-// once is one round of one proxy.
-func (s situation) once(ctx context.Context, c contender, o options) (f figures, err error) {
-	for name, text := range c.files {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			return f, err
+// shareOut works out what one thing more takes in memory, from trials with many and few.
+func shareOut(all []figures) {
+	for i := range all {
+		f := &all[i]
+		base, ok := one(all, f.group, f.base)
+		if f.group == scaleGroup && ok && base.name != f.name {
+			f.each = (f.idle - base.idle) / (many - few)
 		}
 	}
-	began := time.Now()
-	p, err := peer.Start(ctx, c.args)
+}
+
+// once starts an upstream and the proxy, which is new to everything in each round.
+func (t trial) once(ctx context.Context, o options) (f figures, err error) {
+	up, err := peer.Start(ctx, []string{os.Args[0], "-upstream", "-dir", o.dir, "-mounts", strconv.Itoa(t.mounts)})
 	if err != nil {
+		return f, err
+	}
+	defer up.Stop()
+	if err := peer.Poll(ctx, 10*time.Second, func(ctx context.Context) bool { return hangUp(dialTCP(plainUpstream)(ctx)) }); err != nil {
+		return f, fmt.Errorf("the upstream does not start: %w", err)
+	}
+	r := round{trial: t, o: o}
+	if err := r.start(ctx); err != nil {
 		return f, err
 	}
 	defer func() {
-		p.Stop()
+		if r.process == nil {
+			return
+		}
+		r.process.Stop()
 		if err != nil {
-			err = fmt.Errorf("%w\n%s", err, p.Said())
+			err = fmt.Errorf("%w\n%s", err, r.process.Said())
 		}
 	}()
-	if err := peer.Poll(ctx, 30*time.Second, s.answers); err != nil {
-		return f, fmt.Errorf("it does not answer: %w", err)
-	}
-	f.ready = time.Since(began)
-	if f.idle, err = p.Resident(); err != nil {
-		return f, err
-	}
-	if _, err := drive(ctx, frontAddress, s.request, s.connections, o.seconds/3, 0); err != nil { // it warms up
-		return f, err
-	}
-	return f, errors.Join(s.saturate(ctx, p, o, &f), s.steady(ctx, o, &f), crowd(ctx, p, &f))
+	return r.walk(ctx)
 }
 
-func (s situation) saturate(ctx context.Context, p *peer.Process, o options, f *figures) error {
-	before, err := p.CPU()
-	if err != nil {
-		return err
+// start starts the proxy, if there is one.
+func (r *round) start(ctx context.Context) (err error) {
+	if len(r.proxy.args) == 0 {
+		return nil
 	}
-	began := time.Now()
-	got, err := drive(ctx, frontAddress, s.request, s.connections, o.seconds, 0)
-	took := time.Since(began)
-	if err != nil {
-		return err
+	for name, text := range r.proxy.files {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			return err
+		}
 	}
-	after, err := p.CPU()
-	if err != nil {
-		return err
-	}
-	f.cpu, f.rate = float64((after-before).Microseconds())/float64(got.requests), float64(got.requests)/took.Seconds()
-	f.p50, f.p99, f.p999 = got.quantile(.5), got.quantile(.99), got.quantile(.999)
-	f.loaded, err = p.Resident()
+	r.process, err = peer.Start(ctx, r.proxy.args)
 	return err
 }
 
-func (s situation) steady(ctx context.Context, o options, f *figures) error {
-	got, err := drive(ctx, frontAddress, s.request, s.connections, o.seconds, fixedRate)
-	f.rate50, f.rate99, f.rate999 = got.quantile(.5), got.quantile(.99), got.quantile(.999)
+func (r *round) walk(ctx context.Context) (figures, error) {
+	began := time.Now()
+	if err := peer.Poll(ctx, 30*time.Second, r.answers); err != nil {
+		return r.figures, fmt.Errorf("it does not answer: %w", err)
+	}
+	r.figures.ready = micros(time.Since(began))
+	if err := r.weigh(&r.figures.idle); err != nil {
+		return r.figures, err
+	}
+	for _, step := range r.steps {
+		if err := step(r, ctx); err != nil {
+			return r.figures, err
+		}
+	}
+	return r.figures, nil
+}
+
+// hangUp reports whether a connection came about.
+func hangUp(conn net.Conn, err error) bool {
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// answers reports whether the proxy serves, logging in first: vrproxy learns the session
+// by that, and the others pass it on.
+func (r *round) answers(ctx context.Context) bool {
+	return r.send(ctx, [][]byte{login("u"), read(smallPath, token)}) == nil
+}
+
+// send sends each request once, over one connection.
+func (r *round) send(ctx context.Context, requests [][]byte) error {
+	conn, err := r.proxy.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return err
+	}
+	in := bufio.NewReaderSize(conn, 128<<10)
+	for _, raw := range requests {
+		if _, err := conn.Write(raw); err != nil {
+			return err
+		}
+		if err := readAnswer(in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *round) load(lasts time.Duration, rate int) load {
+	return load{dial: r.proxy.dial, requests: r.requests(), connections: r.connections, lasts: lasts, rate: rate}
+}
+
+func (r *round) warm(ctx context.Context) error {
+	_, err := r.load(r.o.seconds/3, 0).run(ctx)
+	return err
+}
+
+func (r *round) saturate(ctx context.Context) error {
+	l := r.load(r.o.seconds, 0)
+	before, err := r.cpu()
+	if err != nil {
+		return err
+	}
+	profiled := r.profile(ctx)
+	began := time.Now()
+	got, err := l.run(ctx)
+	took := time.Since(began)
+	if err := errors.Join(err, <-profiled); err != nil {
+		return err
+	}
+	after, err := r.cpu()
+	if err != nil {
+		return err
+	}
+	if got.requests == 0 {
+		return errors.New("no request was answered in time")
+	}
+	f := &r.figures
+	f.cpu, f.rate = micros(after-before)/float64(got.requests), float64(got.requests)/took.Seconds()
+	f.p50, f.p99, f.p999 = micros(got.quantile(.5)), micros(got.quantile(.99)), micros(got.quantile(.999))
+	return r.weigh(&f.loaded)
+}
+
+func (r *round) steady(ctx context.Context) error {
+	got, err := r.load(r.o.seconds, fixedRate).run(ctx)
+	f := &r.figures
+	f.steady50, f.steady99, f.steady999 = micros(got.quantile(.5)), micros(got.quantile(.99)), micros(got.quantile(.999))
 	return err
 }
 
 // crowd weighs a thousand connections that have sent one request and nothing since.
-func crowd(ctx context.Context, p *peer.Process, f *figures) error {
+func (r *round) crowd(ctx context.Context) error {
+	const crowd = 1000
 	var conns []net.Conn
 	defer func() {
 		for _, c := range conns {
 			_ = c.Close()
 		}
 	}()
-	raw := request{method: "GET", path: smallPath, token: true}.bytes()
-	buf := make([]byte, 8<<10)
-	for range 1000 {
-		c, err := new(net.Dialer).DialContext(ctx, "tcp", frontAddress)
+	raw, in := read(smallPath, token), bufio.NewReader(nil)
+	for range crowd {
+		c, err := r.proxy.dial(ctx)
 		if err != nil {
 			return err
 		}
@@ -150,115 +235,79 @@ func crowd(ctx context.Context, p *peer.Process, f *figures) error {
 		if _, err := c.Write(raw); err != nil {
 			return err
 		}
-		for n := 0; !bytes.HasSuffix(buf[:n], []byte(`"mount_type":"kv"}`)); {
-			more, err := c.Read(buf[n:])
-			if err != nil {
-				return err
-			}
-			n += more
+		in.Reset(c)
+		if err := readAnswer(in); err != nil {
+			return err
 		}
 	}
-	var err error
-	f.with1000, err = p.Resident()
+	if err := r.weigh(&r.figures.crowded); err != nil {
+		return err
+	}
+	r.figures.each = (r.figures.crowded - r.figures.idle) / crowd
+	return nil
+}
+
+func (r *round) cpu() (time.Duration, error) {
+	if r.process == nil {
+		return 0, nil
+	}
+	return r.process.CPU()
+}
+
+// weigh tells the memory in use, in KiB.
+func (r *round) weigh(out *float64) (err error) {
+	if r.process == nil {
+		return nil
+	}
+	*out, err = r.process.Resident()
 	return err
 }
 
-// answers reports whether the proxy serves, logging in first: vrproxy learns the session
-// by that, and the others pass it on.
-func (s situation) answers(ctx context.Context) bool {
-	send := func(method, path, body string) bool {
-		req, err := http.NewRequestWithContext(ctx, method, "http://"+frontAddress+path, strings.NewReader(body))
-		if err != nil {
-			return false
-		}
-		req.Header.Set("X-Vault-Token", token)
-		req.Header.Set("X-Vault-Request", "true")
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// figures are those of one trial: of one round, or medians over the rounds. 0: it was not
+// measured. Times are in µs, memory is in KiB.
+type figures struct {
+	group, name, base             string
+	cpu                           float64 // of the proxy, per request
+	rate                          float64 // requests a second, as fast as they are answered
+	p50, p99, p999                float64
+	steady50, steady99, steady999 float64 // at fixedRate
+	ready                         float64 // from its start to its first answers
+	idle, loaded, crowded         float64 // just ready; under load; with 1,000 idle connections
+	each                          float64 // of what there are many of: a connection, a mount, a session, a lease
+	binary                        float64 // its file
+}
+
+// column is one figure, with its name in the CSV file.
+type column struct {
+	name  string
+	value *float64
+}
+
+func (f *figures) columns() []column {
+	return []column{
+		{"cpu_us_per_request", &f.cpu}, {"requests_per_second", &f.rate},
+		{"p50_us", &f.p50}, {"p99_us", &f.p99}, {"p999_us", &f.p999},
+		{"p50_us_at_2000", &f.steady50}, {"p99_us_at_2000", &f.steady99}, {"p999_us_at_2000", &f.steady999},
+		{"ready_us", &f.ready}, {"idle_kib", &f.idle}, {"loaded_kib", &f.loaded}, {"with_1000_connections_kib", &f.crowded}, {"each_kib", &f.each}, {"binary_kib", &f.binary},
 	}
-	return send("POST", "/v1/auth/userpass/login/u", `{"password":"p"}`) && send("GET", smallPath, "")
 }
 
 // median takes each figure for itself.
-func median(situation, name string, rounds []figures) figures {
-	out := figures{situation: situation, name: name}
-	for _, get := range []func(*figures) *float64{
-		func(f *figures) *float64 { return &f.cpu }, func(f *figures) *float64 { return &f.rate },
-		func(f *figures) *float64 { return &f.idle }, func(f *figures) *float64 { return &f.loaded }, func(f *figures) *float64 { return &f.with1000 },
-	} {
-		*get(&out) = middle(rounds, get)
-	}
-	for _, get := range []func(*figures) *time.Duration{
-		func(f *figures) *time.Duration { return &f.p50 }, func(f *figures) *time.Duration { return &f.p99 }, func(f *figures) *time.Duration { return &f.p999 },
-		func(f *figures) *time.Duration { return &f.rate50 }, func(f *figures) *time.Duration { return &f.rate99 }, func(f *figures) *time.Duration { return &f.rate999 },
-		func(f *figures) *time.Duration { return &f.ready },
-	} {
-		*get(&out) = middle(rounds, get)
+func median(rounds []figures) (out figures) {
+	for i, c := range out.columns() {
+		values := make([]float64, len(rounds))
+		for j := range rounds {
+			values[j] = *rounds[j].columns()[i].value
+		}
+		*c.value = middle(values)
 	}
 	return out
 }
 
-func middle[T float64 | time.Duration](rounds []figures, get func(*figures) *T) T {
-	values := make([]T, len(rounds))
-	for i := range rounds {
-		values[i] = *get(&rounds[i])
-	}
+// middle is the median.
+func middle[T cmp.Ordered](values []T) T {
 	slices.Sort(values)
 	return values[len(values)/2]
-}
-
-func table(s situation, all []figures) {
-	fmt.Printf("\n%s\n%-22s %10s %6s %10s %8s %8s %8s | %7s %7s | %6s %6s %6s | %7s\n", s.name,
-		"", "CPU µs/req", "ratio", "req/s", "p50", "p99", "p99.9", "p50@2k", "p99@2k", "idle", "load", "+1000c", "ready")
-	for _, f := range all {
-		fmt.Printf("%-22s %10.1f %6.2f %10.0f %8s %8s %8s | %7s %7s | %6.1f %6.1f %6.1f | %7s\n", f.name, f.cpu, f.cpu/all[0].cpu, f.rate,
-			us(f.p50), us(f.p99), us(f.p999), us(f.rate50), us(f.rate99), f.idle/1024, f.loaded/1024, f.with1000/1024, f.ready.Round(time.Millisecond))
-	}
-}
-
-func us(d time.Duration) string { return d.Round(time.Microsecond).String() }
-
-func writeCSV(file string, all []figures) error {
-	if file == "" {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	w := csv.NewWriter(f)
-	_ = w.Write([]string{"situation", "proxy", "cpu_us_per_request", "requests_per_second", "p50_us", "p99_us", "p999_us", "p50_us_at_2000", "p99_us_at_2000", "p999_us_at_2000", "idle_kib", "loaded_kib", "with_1000_connections_kib", "ready_ms"}) // Flush and Error tell
-	for _, g := range all {
-		row := []string{g.situation, g.name, fmt.Sprintf("%.2f", g.cpu), fmt.Sprintf("%.0f", g.rate)}
-		for _, d := range []time.Duration{g.p50, g.p99, g.p999, g.rate50, g.rate99, g.rate999} {
-			row = append(row, fmt.Sprint(d.Microseconds()))
-		}
-		_ = w.Write(append(row, fmt.Sprintf("%.0f", g.idle), fmt.Sprintf("%.0f", g.loaded), fmt.Sprintf("%.0f", g.with1000), fmt.Sprint(g.ready.Milliseconds())))
-	}
-	w.Flush()
-	return errors.Join(w.Error(), f.Close())
-}
-
-// judge holds vrproxy to what it may take, in the first situation.
-func judge(all []figures, maxRatio float64) error {
-	if maxRatio <= 0 {
-		return nil
-	}
-	cpu := make(map[string]float64)
-	for _, f := range all {
-		if f.situation == all[0].situation {
-			cpu[f.name] = f.cpu
-		}
-	}
-	if ratio := cpu["vrproxy"] / cpu["httputil.ReverseProxy"]; ratio > maxRatio {
-		return fmt.Errorf("vrproxy takes %.2f times the CPU of httputil.ReverseProxy, and may take %.2f", ratio, maxRatio)
-	}
-	return nil
 }

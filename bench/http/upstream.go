@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,69 +10,156 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 )
 
-// The upstream answers like a Vault that is healthy and has one small and one large
-// secret. It is a process of its own, so that its CPU time is nobody else's.
+// The upstream answers like a Vault that is healthy. It is a process of its own, so that
+// its CPU time is nobody else's, and does the least that answering takes, so that it is
+// not what is measured.
 const (
 	plainUpstream = "127.0.0.1:15900"
 	tlsUpstream   = "127.0.0.1:15901"
-	smallPath     = "/v1/secret/data/small" // 600 bytes
+	upstreamName  = "bench.test"            // in its certificate, for nginx, which looks for no address there
+	smallPath     = "/v1/secret/data/small" // 600 bytes, in each mount
 	largePath     = "/v1/secret/data/large" // 64 KiB
 	writePath     = "/v1/secret/data/written"
+	leasePath     = "/v1/database/creds/app"
+	loginPath     = "/v1/auth/userpass/login/" // and a name
 	token         = "hvs.bench"
 )
 
+// upstream is what the simulated Vault knows. The answers to reads are made once.
+type upstream struct {
+	small, large, written, health, mounts []byte
+}
+
+func newUpstream(mounts int) *upstream {
+	return &upstream{
+		small:   answer(secret(600)),
+		large:   answer(secret(64 << 10)),
+		written: answer(`{"data":{"version":1}}`),
+		health:  answer(`{"initialized":true,"sealed":false,"standby":false,"replication_performance_mode":"disabled","replication_dr_mode":"disabled","version":"1.21.1","cluster_name":"c","cluster_id":"c"}`),
+		mounts:  answer(mountTable(mounts)),
+	}
+}
+
 // serveUpstream serves until it is stopped.
-func serveUpstream(dir string) error {
+func serveUpstream(dir string, mounts int) error {
+	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	if err != nil {
+		return err
+	}
+	plain, err := net.Listen("tcp", plainUpstream)
+	if err != nil {
+		return err
+	}
+	// HTTP/1.1 only: HAProxy and nginx speak nothing else to their upstreams here.
+	secure, err := tls.Listen("tcp", tlsUpstream, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		return err
+	}
+	u := newUpstream(mounts)
 	failed := make(chan error, 2)
-	h := http.HandlerFunc(vault)
-	go func() {
-		failed <- (&http.Server{Addr: plainUpstream, Handler: h, ReadHeaderTimeout: time.Minute}).ListenAndServe()
-	}()
-	go func() {
-		// HTTP/1.1 only: HAProxy and nginx speak nothing else to their upstreams here.
-		srv := &http.Server{Addr: tlsUpstream, Handler: h, ReadHeaderTimeout: time.Minute, TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
-		failed <- srv.ListenAndServeTLS(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
-	}()
+	go func() { failed <- u.accept(plain) }()
+	go func() { failed <- u.accept(secure) }()
 	return <-failed
 }
 
-func vault(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
-	h := w.Header()
-	h["Content-Type"], h["Cache-Control"] = []string{"application/json"}, []string{"no-store"}
-	_, _ = io.WriteString(w, answerTo(r))
-}
-
-func answerTo(r *http.Request) string {
-	switch path := r.URL.Path; {
-	case path == smallPath:
-		return small
-	case path == largePath:
-		return large
-	case path == "/v1/sys/health":
-		return `{"initialized":true,"sealed":false,"standby":false,"replication_performance_mode":"disabled","replication_dr_mode":"disabled","version":"1.21.1","cluster_name":"c","cluster_id":"c"}`
-	case path == "/v1/sys/internal/ui/mounts":
-		return `{"data":{"secret":{"secret/":{"type":"kv","options":{"version":"2"}}},"auth":{"token/":{"type":"token"},"userpass/":{"type":"userpass"}}}}`
-	case strings.HasPrefix(path, "/v1/auth/userpass/login/"):
-		return `{"auth":{"client_token":"` + token + `","accessor":"a","policies":["default"],"lease_duration":2764800,"renewable":true}}`
-	case path == "/v1/auth/token/lookup-self":
-		return `{"data":{"id":"` + token + `","accessor":"a","ttl":2764800,"type":"service","policies":["default"]}}`
+func (u *upstream) accept(l net.Listener) error {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go u.converse(conn)
 	}
-	return `{"data":{"version":1}}`
 }
 
-// The two answers, made once.
-var small, large = secret(600), secret(64 << 10) //nolint:gochecknoglobals // of the process that serves
+// converse answers what comes over one connection until it is closed.
+func (u *upstream) converse(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReaderSize(conn, 16<<10)
+	for {
+		top, err := head(in)
+		if err != nil {
+			return
+		}
+		said := u.answerTo(top)
+		if bytes.HasPrefix(top, []byte("HEAD ")) {
+			said = said[:bytes.Index(said, []byte("\r\n\r\n"))+4]
+		}
+		if err := skip(in, top); err != nil {
+			return
+		}
+		if _, err := conn.Write(said); err != nil {
+			return
+		}
+	}
+}
+
+func (u *upstream) answerTo(head []byte) []byte {
+	path := pathOf(head)
+	switch {
+	case bytes.HasSuffix(path, []byte("/data/small")):
+		return u.small
+	case string(path) == largePath:
+		return u.large
+	case string(path) == "/v1/sys/health":
+		return u.health
+	case string(path) == "/v1/sys/internal/ui/mounts":
+		return u.mounts
+	case bytes.HasPrefix(path, []byte(leasePath)):
+		return answer(lease())
+	case bytes.HasPrefix(path, []byte(loginPath)):
+		return answer(fmt.Sprintf(`{"auth":{"client_token":"%s","accessor":"a-%[1]s","policies":["default"],"lease_duration":2764800,"renewable":true}}`, tokenOf(string(path[len(loginPath):]))))
+	case string(path) == "/v1/auth/token/lookup-self":
+		return answer(fmt.Sprintf(`{"data":{"id":"%s","accessor":"a-%[1]s","ttl":2764800,"type":"service","policies":["default"]}}`, field(head, "X-Vault-Token")))
+	}
+	return u.written
+}
+
+// pathOf is what a request names, without its query.
+func pathOf(head []byte) []byte {
+	_, rest, _ := bytes.Cut(head, []byte(" "))
+	target, _, _ := bytes.Cut(rest, []byte(" "))
+	path, _, _ := bytes.Cut(target, []byte("?"))
+	return path
+}
+
+// tokenOf is what a user gets who logs in.
+func tokenOf(name string) string {
+	if name == "u" {
+		return token
+	}
+	return token + "." + name
+}
+
+func answer(body string) []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// mountTable lists what is mounted always, and so many more.
+func mountTable(more int) string {
+	var b strings.Builder
+	b.WriteString(`{"data":{"secret":{"secret/":{"type":"kv","options":{"version":"2"}},"database/":{"type":"database"}`)
+	for i := range more {
+		fmt.Fprintf(&b, `,"%s/":{"type":"kv","options":{"version":"2"}}`, mountName(i))
+	}
+	b.WriteString(`},"auth":{"token/":{"type":"token"},"userpass/":{"type":"userpass"}}}}`)
+	return b.String()
+}
+
+func mountName(i int) string { return fmt.Sprintf("team-%05d/kv", i) }
+
+// lease is an answer with a lease of its own.
+func lease() string {
+	return fmt.Sprintf(`{"request_id":"9b7a3f0e-0000-0000-0000-000000000000","lease_id":"database/creds/app/%s","renewable":true,"lease_duration":3600,"data":{"password":"p","username":"v-app"},"wrap_info":null,"warnings":null,"auth":null,"mount_type":"database"}`, rand.Text())
+}
 
 func secret(size int) string {
 	const frame = `{"request_id":"9b7a3f0e-0000-0000-0000-000000000000","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":{"value":"%s"},"metadata":{"created_time":"2026-01-01T00:00:00Z","custom_metadata":null,"deletion_time":"","destroyed":false,"version":1}},"wrap_info":null,"warnings":null,"auth":null,"mount_type":"kv"}`
@@ -84,7 +173,7 @@ func certificate(dir string) error {
 		return err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{upstreamName},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)

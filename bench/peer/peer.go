@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is a running program.
@@ -33,24 +35,22 @@ func Start(ctx context.Context, args []string, env ...string) (*Process, error) 
 	return p, nil
 }
 
-// Said is what the program wrote; to be asked after Stop.
-func (p *Process) Said() string { return p.said.String() }
+// Said is what the program wrote last; to be asked after Stop.
+func (p *Process) Said() string {
+	const enough = 4 << 10
+	said := p.said.String()
+	return said[max(0, len(said)-enough):]
+}
 
-// CPU is the time that the program has spent, in user and kernel mode, in steps of 10 ms.
+// CPU is the time that the program has spent, in user and kernel mode, as the kernel
+// counts it: what /proc/PID/stat tells in steps of 10 ms.
 func (p *Process) CPU() (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
+	const whole, scheduled = 0, 2 // CPUCLOCK_SCHED of the process, as in clock_getcpuclockid(3)
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^p.cmd.Process.Pid<<3|scheduled|whole), &ts); err != nil {
+		return 0, fmt.Errorf("asking for the CPU time of %s: %w", p.cmd.Path, err)
 	}
-	_, rest, _ := strings.Cut(string(raw), ") ") // the name may hold anything
-	fields := strings.Fields(rest)
-	const user, kernel, ticksPerSecond = 11, 12, 100
-	if len(fields) <= kernel {
-		return 0, fmt.Errorf("unexpected /proc/PID/stat: %s", raw)
-	}
-	u, errU := strconv.Atoi(fields[user])
-	k, errK := strconv.Atoi(fields[kernel])
-	return time.Duration(u+k) * time.Second / ticksPerSecond, errors.Join(errU, errK)
+	return time.Duration(ts.Nano()), nil
 }
 
 // Resident is the memory in use, in KB.
@@ -77,11 +77,11 @@ func Number(text, pattern string) float64 {
 	return n
 }
 
-// Poll asks until ok, every 50 ms.
+// Poll asks until ok, every 5 ms.
 func Poll(ctx context.Context, limit time.Duration, ok func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok(ctx) {
 		select {
