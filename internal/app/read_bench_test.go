@@ -1,0 +1,94 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// vaultOfBytes answers what the proxy asks when it starts, logins, and any number of reads
+// without allocating anything for them.
+func vaultOfBytes(tb testing.TB) (url string) {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go answerBytes(c)
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+func answerBytes(c net.Conn) {
+	defer c.Close()
+	ok := func(body string) []byte {
+		return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nDate: Thu, 26 Nov 2026 12:00:00 GMT\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	}
+	answers := []struct{ path, answer []byte }{
+		{[]byte(" /v1/secret/"), ok(`{"data":{"data":{"value":"` + strings.Repeat("x", 500) + `"},"metadata":{"version":1}},"auth":null}`)},
+		{[]byte(" /v1/sys/health"), ok(`{"initialized":true,"sealed":false,"standby":false,"replication_performance_mode":"disabled","replication_dr_mode":"disabled","version":"1.21.1","cluster_name":"c","cluster_id":"c"}`)},
+		{[]byte("/sys/internal/ui/mounts"), ok(`{"data":{"secret":{"secret/":{"type":"kv","options":{"version":"2"}}},"auth":{"token/":{"type":"token"},"userpass/":{"type":"userpass"}}}}`)},
+		{[]byte("/login/"), ok(`{"auth":{"client_token":"hvs.bench","accessor":"a","policies":["default"],"lease_duration":2764800,"renewable":true}}`)},
+		{nil, ok(`{"data":{"id":"hvs.bench","accessor":"a","ttl":2764800,"type":"service","policies":["default"]}}`)},
+	}
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		for _, a := range answers {
+			if bytes.Contains(buf[:n], a.path) {
+				_, _ = c.Write(a.answer)
+				break
+			}
+		}
+	}
+}
+
+// warmRead gives what makes one read with a known session, over a connection that is kept.
+func warmRead(tb testing.TB) (read func()) {
+	tb.Helper()
+	conn, err := dialListener(context.Background(), "plain", startBefore(tb, vaultOfBytes(tb), `address: "127.0.0.1:0"`), nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = conn.Close() })
+	buf := make([]byte, 4<<10)
+	ask := func(raw []byte) {
+		if _, err := conn.Write(raw); err != nil {
+			tb.Fatal(err)
+		}
+		if n, err := io.ReadAtLeast(conn, buf, 200); err != nil || !bytes.HasPrefix(buf, []byte("HTTP/1.1 200")) {
+			tb.Fatalf("%v %q", err, buf[:n])
+		}
+	}
+	ask([]byte("POST /v1/auth/userpass/login/u HTTP/1.1\r\nHost: h\r\nContent-Length: 16\r\n\r\n{\"password\":\"p\"}"))
+	raw := []byte("GET /v1/secret/data/app HTTP/1.1\r\nHost: 127.0.0.1:8200\r\nUser-Agent: Go-http-client/1.1\r\nX-Vault-Request: true\r\nX-Vault-Token: hvs.bench\r\nAccept-Encoding: gzip\r\n\r\n")
+	read = func() { ask(raw) }
+	for range 300 {
+		read()
+	}
+	return read
+}
+
+// BenchmarkRead is one read through a listener, over real sockets. Only the proxy allocates.
+func BenchmarkRead(b *testing.B) {
+	read := warmRead(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		read()
+	}
+}
