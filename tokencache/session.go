@@ -113,6 +113,9 @@ func (s *Session) Roams() bool { return s.everywhere || s.creds != nil }
 // that need it at the same time share one login. The errors are ErrSessionLost,
 // ErrBound, ErrUnavailable, or the context's.
 func (s *Session) Token(ctx context.Context, home string) (Token, error) {
+	if t, err := s.have(home); err != nil || !t.IsZero() {
+		return t, err // nearly always, and without an allocation
+	}
 	return s.obtain(ctx, home, s.have)
 }
 

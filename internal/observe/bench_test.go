@@ -5,6 +5,7 @@ package observe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/consistency"
 	"github.com/vrproxy/vrproxy/proxy"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
@@ -53,6 +55,16 @@ func (near) RoundTrip(string, *http.Request, bool) (*http.Response, error) {
 
 func inMemory(tb testing.TB, o proxy.Observer) http.Handler {
 	tb.Helper()
+	h, _ := inMemoryWith(tb, o, 0)
+	return h
+}
+
+// tokenOf is the token of one of the sessions that inMemoryWith makes.
+func tokenOf(session int) string { return fmt.Sprintf("hvs.CAESIJ%080d", session) }
+
+// inMemoryWith is a proxy that knows so many sessions.
+func inMemoryWith(tb testing.TB, o proxy.Observer, sessions int) (http.Handler, *tokencache.Cache) {
+	tb.Helper()
 	n := near{
 		&health.Topology{Region: "r", Primary: "one", Clusters: []health.Cluster{{
 			Name: "one", Region: "r", Role: health.RolePrimary, State: health.StateHealthy,
@@ -64,10 +76,17 @@ func inMemory(tb testing.TB, o proxy.Observer) http.Handler {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	for i := range sessions {
+		tokens.Adopt(tokencache.Login{Home: "one", Auth: &api.SecretAuth{ClientToken: tokenOf(i), LeaseDuration: 3600}})
+	}
+	memories, err := consistency.New(consistency.Config{})
+	if err != nil {
+		tb.Fatal(err)
+	}
 	return proxy.New(proxy.Config{
 		Health: n, Mounts: n, Upstream: n, Router: routing.New(nil), Planner: routing.NewPlanner(routing.Preferences{}),
-		Tokens: tokens, Metrics: proxy.NewMetrics(prometheus.NewRegistry()), Observer: o,
-	}).Handler(proxy.Policy{Lend: proxy.LendNever})
+		Tokens: tokens, Metrics: proxy.NewMetrics(prometheus.NewRegistry()), Observer: o, Memories: memories,
+	}).Handler(proxy.Policy{Lend: proxy.LendNever}), tokens
 }
 
 // nowhere takes an answer.
@@ -114,17 +133,23 @@ func BenchmarkRequest(b *testing.B) {
 		return New(logging(zap.InfoLevel), traces)
 	}
 	for _, c := range []struct {
-		name string
-		o    proxy.Observer
+		name     string
+		o        proxy.Observer
+		sessions int
 	}{
-		{"unwatched", nil},
-		{"watched", New(logging(zap.InfoLevel), nil)},
-		{"debug-lines", New(logging(zap.DebugLevel), nil)},
-		{"traced-1-percent", traced(0.01)},
-		{"traced-all", traced(1)},
+		{"unwatched", nil, 0},
+		{"watched", New(logging(zap.InfoLevel), nil), 0},
+		{"session", New(logging(zap.InfoLevel), nil), 1000},
+		{"debug-lines", New(logging(zap.DebugLevel), nil), 0},
+		{"traced-1-percent", traced(0.01), 0},
+		{"traced-all", traced(1), 0},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			h, req := inMemory(b, c.o), plainRead()
+			h, _ := inMemoryWith(b, c.o, c.sessions)
+			req := plainRead()
+			if c.sessions > 0 {
+				req.Header.Set("X-Vault-Token", tokenOf(c.sessions/2))
+			}
 			b.ReportAllocs()
 			before := cpu(b)
 			for b.Loop() {
