@@ -27,9 +27,11 @@ func (w warm) Table() *routing.Table { return w.table }
 
 // The kinds of tokens that requests come with.
 const (
-	ownLogin  = "hvs.own-login"  // its login passed through the proxy
-	issuedBy  = "hvs.issued-by"  // known to be that of the nearest cluster, and good there only
-	noSession = "hvs.no-session" // not seen before
+	ownLogin  = "hvs.own-login" + tail  // its login passed through the proxy
+	issuedBy  = "hvs.issued-by" + tail  // known to be that of the nearest cluster, and good there only
+	noSession = "hvs.no-session" + tail // not seen before
+
+	tail = "-CAESIBh2bsGyOCviG90dzc8JNEG6q81Mtgw90K1oq3-dWc77Gh4KHGh2cy56M2wxUlpBMzBrOTdhY1hUM" // which makes it as long as Vault's
 )
 
 func newWarm(tb testing.TB, sessions, mounts int) *warm {
@@ -57,7 +59,7 @@ func newWarm(tb testing.TB, sessions, mounts int) *warm {
 		w.tokens.Adopt(tokencache.Login{Home: "two", Method: "PUT", Path: "/v1/auth/userpass/login/x", Body: []byte(`{}`), Auth: &api.SecretAuth{ClientToken: token, LeaseDuration: 3600}})
 	}
 	for i := range sessions {
-		login(fmt.Sprintf("hvs.another-%06d", i))
+		login(another(i))
 	}
 	login(ownLogin)
 	w.tokens.Settle("two", issuedBy)
@@ -68,6 +70,9 @@ func newWarm(tb testing.TB, sessions, mounts int) *warm {
 	w.proxy = New(Config{Health: fixed{topology}, Mounts: w, Router: routing.New(nil), Planner: routing.NewPlanner(routing.Preferences{}), Tokens: w.tokens, Memories: memories})
 	return w
 }
+
+// another is the token of one of the other sessions.
+func another(session int) string { return fmt.Sprintf("hvs.another-%06d%s", session, tail) }
 
 func crowd(n int) []routing.Mount {
 	out := []routing.Mount{{Path: "secret/", Type: "kv-v2"}}
@@ -104,27 +109,28 @@ func (w *warm) decided(tb testing.TB, token string) *exchange {
 	return x
 }
 
-// afresh undoes what authorise did.
-func (x *exchange) afresh() { x.session, x.wanders, x.limits = nil, false, routing.Constraint{} }
+type step struct {
+	name string
+	take func(*exchange) error
+}
 
-// The steps that a warm read takes between its bytes and those of Vault, but for sending
-// it.
-func steps() map[string]func(*exchange) error {
+// steps are those that a warm read takes between its bytes and those of Vault.
+func steps() []step {
 	failed := func(f *failure) error {
 		if f != nil {
 			return fmt.Errorf("%s: %s", f.code, f.text)
 		}
 		return nil
 	}
-	return map[string]func(*exchange) error{
-		"watch":    func(x *exchange) error { x.watch(); return nil },
-		"classify": func(x *exchange) error { return failed(x.classify()) },
-		"authorise": func(x *exchange) error {
-			x.afresh()
+	return []step{
+		{"watch", func(x *exchange) error { x.watch(); return nil }},
+		{"classify", func(x *exchange) error { return failed(x.classify()) }},
+		{"authorise", func(x *exchange) error {
+			x.session, x.wanders, x.limits = nil, false, routing.Constraint{} // as if for the first time
 			return failed(x.authorise())
-		},
-		"recall": func(x *exchange) error { x.recall(); return nil },
-		"plan": func(x *exchange) error {
+		}},
+		{"recall", func(x *exchange) error { x.recall(); return nil }},
+		{"plan", func(x *exchange) error {
 			plan, err := x.p.cfg.Planner.Plan(x.plans(x.p.cfg.Health.Topology()), x.decision, x.limits)
 			if err != nil {
 				return err
@@ -134,21 +140,21 @@ func steps() map[string]func(*exchange) error {
 			}
 			_, f := x.freshest(plan)
 			return failed(f)
-		},
-		"token": func(x *exchange) error {
+		}},
+		{"token", func(x *exchange) error {
 			c, _ := x.p.cfg.Health.Topology().Cluster("two")
 			_, giveBack, f := x.admit(c, false)
 			if giveBack != nil {
 				giveBack()
 			}
 			return failed(f)
-		},
-		"observe": func(x *exchange) error {
+		}},
+		{"observe", func(x *exchange) error {
 			x.p.budget.Earn(extraShare)
 			x.p.cfg.Metrics.attempt("two", done)
 			x.observe("two", http.StatusOK)
 			return nil
-		},
+		}},
 	}
 }
 
@@ -159,15 +165,15 @@ func TestAWarmReadHasNoAllocationsButForItsBytes(t *testing.T) {
 	}
 	w := newWarm(t, 100, 100)
 	for _, token := range []string{ownLogin, issuedBy, noSession} {
-		for name, step := range steps() {
+		for _, s := range steps() {
 			x := w.decided(t, token)
 			n := testing.AllocsPerRun(500, func() {
-				if err := step(x); err != nil {
-					t.Fatalf("%s with %s: %v", name, token, err)
+				if err := s.take(x); err != nil {
+					t.Fatalf("%s with %s: %v", s.name, token[:14], err)
 				}
 			})
 			if n != 0 && !raced {
-				t.Errorf("%s with %s: %v allocations, want none", name, token, n)
+				t.Errorf("%s with %s: %v allocations, want none", s.name, token[:14], n)
 			}
 		}
 	}
@@ -175,15 +181,68 @@ func TestAWarmReadHasNoAllocationsButForItsBytes(t *testing.T) {
 
 // BenchmarkStep is what each step costs a warm read.
 func BenchmarkStep(b *testing.B) {
-	for name, step := range steps() {
-		b.Run(name, func(b *testing.B) {
+	for _, s := range steps() {
+		b.Run(s.name, func(b *testing.B) {
 			x := newWarm(b, 1000, 100).decided(b, ownLogin)
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := step(x); err != nil {
+				if err := s.take(x); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkCrowd is how much slower all decisions about a read are with 10,000 sessions and
+// mounts than with 10: for one client, and for all of them in turn, which finds little in
+// the processor's caches.
+func BenchmarkCrowd(b *testing.B) {
+	const few, many, clients = 10, 10_000, 1000
+	for name, step := range map[string]int{"one": 0, "all": 7} { // 7: not the next in memory
+		b.Run(name, func(b *testing.B) {
+			ofFew, ofMany := newCrowd(b, few), newCrowd(b, many)
+			var times [2]time.Duration
+			for b.Loop() { // in turn, so that what else the machine does hits both
+				for i, c := range []*clientele{ofFew, ofMany} {
+					began := time.Now()
+					for range clients {
+						c.serve(b)
+						c.next = (c.next + step) % len(c.tokens)
+					}
+					times[i] += time.Since(began)
+				}
+			}
+			b.ReportMetric(float64(times[0].Nanoseconds())/float64(b.N*clients), "ns/few")
+			b.ReportMetric(float64(times[1].Nanoseconds())/float64(b.N*clients), "ns/many")
+			b.ReportMetric(times[1].Seconds()/times[0].Seconds(), "ratio")
+		})
+	}
+}
+
+// clientele are clients of one proxy, each with a session and a mount of its own.
+type clientele struct {
+	x             *exchange
+	steps         []step
+	tokens, paths []string
+	next          int
+}
+
+func newCrowd(b *testing.B, n int) *clientele {
+	b.Helper()
+	c := &clientele{x: newWarm(b, n, n).read(b, another(0)), steps: steps()}
+	for i := range n {
+		c.tokens, c.paths = append(c.tokens, another(i)), append(c.paths, fmt.Sprintf("/v1/mount-%05d/data/app/database", i))
+	}
+	return c
+}
+
+func (c *clientele) serve(b *testing.B) {
+	x := c.x
+	x.r.Header["X-Vault-Token"][0], x.target.path = c.tokens[c.next], c.paths[c.next]
+	for _, s := range c.steps {
+		if err := s.take(x); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

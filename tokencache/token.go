@@ -80,12 +80,15 @@ type hasher struct {
 }
 
 // keyOf may be called when the hash key is settled: a restored state brings its own.
-func (c *Cache) keyOf(secret string) key {
+func (c *Cache) keyOf(secret ...string) key {
 	h, ok := c.hashers.Get().(*hasher)
 	if !ok {
 		h = &hasher{mac: hmac.New(sha256.New, c.hashKey)}
 	}
-	h.in = append(h.in[:0], secret...)
+	h.in = h.in[:0]
+	for _, part := range secret {
+		h.in = append(h.in, part...)
+	}
 	h.mac.Reset()
 	_, _ = h.mac.Write(h.in) // never fails
 	h.mac.Sum(h.out[:0])
