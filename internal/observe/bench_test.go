@@ -55,15 +55,14 @@ func (near) RoundTrip(string, *http.Request, bool) (*http.Response, error) {
 
 func inMemory(tb testing.TB, o proxy.Observer) http.Handler {
 	tb.Helper()
-	h, _ := inMemoryWith(tb, o, 0)
-	return h
+	return inMemoryWith(tb, o, 0)
 }
 
 // tokenOf is the token of one of the sessions that inMemoryWith makes.
 func tokenOf(session int) string { return fmt.Sprintf("hvs.CAESIJ%080d", session) }
 
 // inMemoryWith is a proxy that knows so many sessions.
-func inMemoryWith(tb testing.TB, o proxy.Observer, sessions int) (http.Handler, *tokencache.Cache) {
+func inMemoryWith(tb testing.TB, o proxy.Observer, sessions int) http.Handler {
 	tb.Helper()
 	n := near{
 		&health.Topology{Region: "r", Primary: "one", Clusters: []health.Cluster{{
@@ -72,12 +71,12 @@ func inMemoryWith(tb testing.TB, o proxy.Observer, sessions int) (http.Handler, 
 		}}},
 		(&routing.Table{}).With("", []routing.Mount{{Path: "secret/", Type: "kv-v2"}}),
 	}
-	tokens, err := tokencache.New(tokencache.Config{Vault: n})
+	tokens, err := tokencache.New(tokencache.Config{Vault: n, Replay: true})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	for i := range sessions {
-		tokens.Adopt(tokencache.Login{Home: "one", Auth: &api.SecretAuth{ClientToken: tokenOf(i), LeaseDuration: 3600}})
+		tokens.Adopt(tokencache.Login{Home: "one", Body: []byte("{}"), Auth: &api.SecretAuth{ClientToken: tokenOf(i), LeaseDuration: 3600}})
 	}
 	memories, err := consistency.New(consistency.Config{})
 	if err != nil {
@@ -86,7 +85,7 @@ func inMemoryWith(tb testing.TB, o proxy.Observer, sessions int) (http.Handler, 
 	return proxy.New(proxy.Config{
 		Health: n, Mounts: n, Upstream: n, Router: routing.New(nil), Planner: routing.NewPlanner(routing.Preferences{}),
 		Tokens: tokens, Metrics: proxy.NewMetrics(prometheus.NewRegistry()), Observer: o, Memories: memories,
-	}).Handler(proxy.Policy{Lend: proxy.LendNever}), tokens
+	}).Handler(proxy.Policy{Lend: proxy.LendNever})
 }
 
 // nowhere takes an answer.
@@ -145,8 +144,7 @@ func BenchmarkRequest(b *testing.B) {
 		{"traced-all", traced(1), 0},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			h, _ := inMemoryWith(b, c.o, c.sessions)
-			req := plainRead()
+			h, req := inMemoryWith(b, c.o, c.sessions), plainRead()
 			if c.sessions > 0 {
 				req.Header.Set("X-Vault-Token", tokenOf(c.sessions/2))
 			}
