@@ -38,6 +38,10 @@ test: ## vet and test, with the race detector if there is a C compiler
 	$(GO) vet ./...
 	@test -n '$(RACE)' || echo '*** no C compiler found: testing WITHOUT the race detector (install gcc to have it) ***'
 	$(GO) test $(RACE) -shuffle=on $(TESTFLAGS) ./...
+ifdef RACE
+	@echo 'what may not allocate, counted without the race detector, which allocates itself:'
+	$(GO) test -run Alloc $(TESTFLAGS) ./routing ./proxy ./internal/observe ./internal/dnsserver
+endif
 
 lint: ## golangci-lint, gofmt, and whether go.mod is tidy
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' 2>/dev/null | while read -r f; do test -f "$$f" && echo "$$f"; done)); \
@@ -85,8 +89,23 @@ bench-docs: ## the same, into docs/performance.md; on a machine that does nothin
 bench-smoke: ## a short one, plain small reads only; fails if vrproxy takes twice the CPU of ReverseProxy
 	$(GO) -C bench run ./http -smoke -time 1s -max-ratio 2
 
-bench-go: ## run the Go benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+N     ?= 6
+BENCH ?= .
+BENCHSTAT = $(GO) tool -modfile=$(CURDIR)/tools/go.mod benchstat
+# Of the directory it is run in: the packages that have benchmarks, N times.
+RUN_BENCHMARKS = $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(N) \
+	$$(git grep -l '^func Benchmark' -- '*_test.go' ':!$(E2E_DIR)' ':!bench' ':!deploy' | xargs -n 1 dirname | sort -u | sed 's,^,./,')
+
+bench-go: ## run the Go benchmarks (BENCH=regexp) N times into build/bench-go.txt; BASE=revision: compare with those there
+	@mkdir -p build
+	$(RUN_BENCHMARKS) >build/bench-go.txt || { cat build/bench-go.txt; exit 1; }
+ifdef BASE
+	@tree=$$(mktemp -d) && trap 'git worktree remove --force "$$tree"' EXIT && git worktree add -q --detach "$$tree" '$(BASE)' && \
+	  cd "$$tree" && $(RUN_BENCHMARKS) >$(CURDIR)/build/bench-go-base.txt || { cat $(CURDIR)/build/bench-go-base.txt; exit 1; }
+	@$(BENCHSTAT) base=build/bench-go-base.txt now=build/bench-go.txt
+else
+	@$(BENCHSTAT) build/bench-go.txt
+endif
 
 bench-dns: ## measure the DNS server beside dnsmasq, unbound and CoreDNS; fails if CoreDNS takes less CPU
 	$(GO) -C bench run ./dns -max-ratio 1

@@ -186,6 +186,9 @@ func (x *exchange) tokenFor(c *health.Cluster, last bool) (tokencache.Token, err
 	if x.session == nil || x.wanders || x.limits.Pin != "" && !x.session.Roams() {
 		return tokencache.Token{}, nil // who names a cluster says that the token is good there
 	}
+	if t, ok := x.session.Has(c.Home()); ok {
+		return t, nil
+	}
 	limit := x.p.cfg.AnswerTimeout
 	if !last {
 		limit = x.p.cfg.AttemptTimeout

@@ -20,7 +20,7 @@ type clientToken struct {
 // tokenOf reads the token as Vault does: X-Vault-Token first, then the first bearer
 // token among the Authorization headers.
 func tokenOf(h http.Header) clientToken {
-	if t := h.Get("X-Vault-Token"); t != "" {
+	if t := first(h, "X-Vault-Token"); t != "" {
 		return clientToken{value: t}
 	}
 	for _, v := range h["Authorization"] {
@@ -29,6 +29,14 @@ func tokenOf(h http.Header) clientToken {
 		}
 	}
 	return clientToken{}
+}
+
+// first is h.Get for a name in canonical form, without looking whether it is.
+func first(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }
 
 func bearer(v string) (token string, ok bool) {
@@ -58,15 +66,15 @@ func (t clientToken) put(h http.Header, value string) {
 // classify asks routing what the request is.
 func (x *exchange) classify() *failure {
 	x.token = tokenOf(x.r.Header)
-	x.limits.Pin = x.r.Header.Get(HeaderCluster)
+	x.limits.Pin = first(x.r.Header, HeaderCluster)
 	return x.decide()
 }
 
 func (x *exchange) decide() *failure {
 	req := routing.Request{
 		Method: x.r.Method, Path: x.target.path, RawQuery: x.target.query,
-		Namespace: x.r.Header.Get("X-Vault-Namespace"),
-		Wrap:      x.r.Header.Get("X-Vault-Wrap-TTL") != "",
+		Namespace: first(x.r.Header, "X-Vault-Namespace"),
+		Wrap:      first(x.r.Header, "X-Vault-Wrap-Ttl") != "",
 	}
 	d, err := x.p.cfg.Router.Classify(x.p.cfg.Mounts.Table(), req)
 	if err != nil {

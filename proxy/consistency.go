@@ -54,7 +54,7 @@ func (x *exchange) recall() {
 
 // application names who asks, if it says so, among those that share a session.
 func (x *exchange) application() string {
-	name := x.r.Header.Get(HeaderSession)
+	name := first(x.r.Header, HeaderSession)
 	return name[:min(len(name), longestName)]
 }
 
@@ -258,7 +258,7 @@ func (x *exchange) remember(a *answer) {
 		if x.decision.Versioned() {
 			number, _ = versionIn(a.raw)
 		}
-		x.wrote(a.cluster, a.resp.Header.Get(headerIndex), number)
+		x.wrote(a.cluster, first(a.resp.Header, headerIndex), number)
 	case x.versioned() && (status == http.StatusOK || status == http.StatusNotFound):
 		x.sawVersion(a)
 	}

@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"errors"
-	"slices"
 
-	"github.com/vrproxy/vrproxy/health"
 	"github.com/vrproxy/vrproxy/routing"
 	"github.com/vrproxy/vrproxy/tokencache"
 )
@@ -12,25 +10,11 @@ import (
 // homes are all homes that may be asked: that of the client's token, if it is known,
 // then nearest first.
 func (x *exchange) homes() []string {
-	var out []string
-	add := func(home string) {
-		if !slices.Contains(out, home) {
-			out = append(out, home)
-		}
+	first := ""
+	if x.session != nil {
+		first = x.session.Home()
 	}
-	if x.session != nil && x.session.Home() != "" {
-		add(x.session.Home())
-	}
-	t := x.p.cfg.Health.Topology()
-	for _, c := range x.p.cfg.Planner.Nearest(t) {
-		add(c.Home())
-	}
-	for i := range t.Clusters { // also those that are down: then the search is undecided
-		if c := &t.Clusters[i]; c.Role != health.RoleDR && x.p.cfg.Planner.Allowed(c) {
-			add(c.Home())
-		}
-	}
-	return out
+	return x.p.cfg.Planner.Homes(x.p.cfg.Health.Topology(), first)
 }
 
 // bind works out which home the request is bound to.

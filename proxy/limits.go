@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,19 +47,27 @@ func (w *waits) leave(bytes int) {
 // flying counts the requests at each cluster.
 type flying struct {
 	limit int64
-	of    sync.Map // cluster name to *atomic.Int64
+	of    found[string, *places]
+}
+
+// places are those of one cluster.
+type places struct {
+	taken    atomic.Int64
+	giveBack func()
+}
+
+func newPlaces(string) *places {
+	p := &places{}
+	p.giveBack = func() { p.taken.Add(-1) }
+	return p
 }
 
 // take is false when a cluster has enough. Who took has to give back.
 func (f *flying) take(cluster string) (giveBack func(), ok bool) {
-	v, found := f.of.Load(cluster)
-	if !found {
-		v, _ = f.of.LoadOrStore(cluster, new(atomic.Int64))
-	}
-	n, _ := v.(*atomic.Int64)
-	if n.Add(1) > f.limit {
-		n.Add(-1)
+	p := f.of.get(cluster, newPlaces)
+	if p.taken.Add(1) > f.limit {
+		p.taken.Add(-1)
 		return nil, false
 	}
-	return func() { n.Add(-1) }, true
+	return p.giveBack, true
 }

@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"maps"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +25,59 @@ type Metrics struct {
 	exhausted   prometheus.Counter
 	hedges      prometheus.Counter
 	reads       *prometheus.CounterVec
+
+	answered found[answered, counted]
+	outcomes found[outcomeAt, prometheus.Counter]
+}
+
+// answered is what one kind of answer is counted by.
+type answered struct {
+	class   routing.Class
+	cluster string
+	status  int
+}
+
+// counted is where.
+type counted struct {
+	requests  prometheus.Counter
+	durations prometheus.Observer
+}
+
+type outcomeAt struct {
+	cluster string
+	v       verdict
+}
+
+// found keeps what is found anew otherwise by each request. Looking at it takes no lock
+// and allocates nothing. It never forgets: keys have to be bounded.
+type found[K comparable, V any] struct {
+	mu  sync.Mutex // of who adds
+	all atomic.Pointer[map[K]V]
+}
+
+func (f *found[K, V]) get(k K, find func(K) V) V {
+	if all := f.all.Load(); all != nil {
+		if v, ok := (*all)[k]; ok {
+			return v
+		}
+	}
+	return f.add(k, find)
+}
+
+func (f *found[K, V]) add(k K, find func(K) V) V {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := make(map[K]V)
+	if all := f.all.Load(); all != nil {
+		if v, ok := (*all)[k]; ok {
+			return v // another was faster
+		}
+		maps.Copy(next, *all)
+	}
+	v := find(k)
+	next[k] = v
+	f.all.Store(&next)
+	return v
 }
 
 // NewMetrics makes and registers the metrics.
@@ -73,8 +129,16 @@ func (m *Metrics) Prepare(clusters []string) {
 }
 
 func (m *Metrics) request(class routing.Class, cluster string, status int, took time.Duration) {
-	m.requests.WithLabelValues(string(class), cluster, strconv.Itoa(status)).Inc()
-	m.durations.WithLabelValues(string(class), cluster).Observe(took.Seconds())
+	c := m.answered.get(answered{class, cluster, status}, m.counterOf)
+	c.requests.Inc()
+	c.durations.Observe(took.Seconds())
+}
+
+func (m *Metrics) counterOf(a answered) counted {
+	return counted{
+		m.requests.WithLabelValues(string(a.class), a.cluster, strconv.Itoa(a.status)),
+		m.durations.WithLabelValues(string(a.class), a.cluster),
+	}
 }
 
 // Served counts the requests so far by answering cluster and class.
@@ -101,7 +165,11 @@ func (m *Metrics) Served() map[string]map[string]uint64 {
 }
 
 func (m *Metrics) attempt(cluster string, v verdict) {
-	m.attempts.WithLabelValues(cluster, v.String()).Inc()
+	m.outcomes.get(outcomeAt{cluster, v}, m.outcomeOf).Inc()
+}
+
+func (m *Metrics) outcomeOf(o outcomeAt) prometheus.Counter {
+	return m.attempts.WithLabelValues(o.cluster, o.v.String())
 }
 
 func (m *Metrics) failover(from, to string) { m.failovers.WithLabelValues(from, to).Inc() }

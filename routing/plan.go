@@ -98,8 +98,18 @@ type orders struct {
 	rest       []Candidate
 	lastResort bool
 	primary    []Candidate
-	direct     []Candidate // the primary without any way round
-	refusal    *Refusal    // for primary
+	direct     []Candidate            // the primary without any way round
+	refusal    *Refusal               // for primary
+	kept       map[string][]Candidate // by home: who has what is kept there
+	homes      []string               // all that may be asked, nearest first
+	searches   map[string]search      // by the home that they begin with
+}
+
+// search is a way through all homes.
+type search struct {
+	homes      []string
+	candidates []Candidate
+	unasked    bool // a home has no cluster that can be asked
 }
 
 // Plan orders the clusters for a decision. The error is a *Refusal.
@@ -115,9 +125,9 @@ func (p *Planner) Plan(t *health.Topology, d Decision, c Constraint) (Plan, erro
 	case d.Class == Operator && !d.StatusRead:
 		return plan, &Refusal{Code: OperatorRequest, Text: "this request acts on one cluster or node; name it with the header X-Vrproxy-Cluster (one of: " + strings.Join(names(t), ", ") + ")"}
 	case c.Home != "" && !c.HomeFirst && !d.StatusRead: // a status read needs no token
-		return p.home(t, plan, c.Home)
+		return p.orders(t).home(plan, c.Home)
 	case len(c.Homes) > 0 && !d.StatusRead:
-		return p.homes(t, plan, c.Homes)
+		return p.orders(t).through(plan, c.Homes)
 	}
 	o := p.orders(t)
 	if d.Class == Primary {
@@ -194,26 +204,22 @@ func (p *Planner) pinned(t *health.Topology, plan Plan, name string, unknown Cod
 }
 
 // home allows only the clusters that hold what the request names.
-func (p *Planner) home(t *health.Topology, plan Plan, home string) (Plan, error) {
-	for _, c := range t.Members(home) {
-		if c.Keeps() && p.Allowed(c) {
-			plan.Candidates = append(plan.Candidates, Candidate{Cluster: c})
-		}
-	}
+func (o *orders) home(plan Plan, home string) (Plan, error) {
+	plan.Candidates = o.kept[home]
 	if len(plan.Candidates) == 0 {
 		return plan, &Refusal{Code: OwnerUnavailable, Text: fmt.Sprintf("only cluster %s holds the token, lease or flow that this request needs, and it cannot be reached", home), Wait: true}
 	}
 	return plan, nil
 }
 
-// homes goes through all homes on which a token may be valid. What the request does is
+// through goes through all homes on which a token may be valid. What the request does is
 // of no matter: the home forwards what it can't do itself.
-func (p *Planner) homes(t *health.Topology, plan Plan, homes []string) (Plan, error) {
-	for _, home := range homes {
-		one, err := p.home(t, Plan{}, home)
-		plan.Candidates = append(plan.Candidates, one.Candidates...)
-		plan.Unasked = plan.Unasked || err != nil
+func (o *orders) through(plan Plan, homes []string) (Plan, error) {
+	s, ok := o.searches[homes[0]]
+	if !ok || !slices.Equal(s.homes, homes) { // it began with another topology
+		s = o.search(homes)
 	}
+	plan.Candidates, plan.Unasked = s.candidates, s.unasked
 	if len(plan.Candidates) == 0 {
 		return plan, &Refusal{Code: OwnerUnavailable, Text: "no cluster on which this token may be valid can be reached", Wait: true}
 	}
@@ -242,6 +248,20 @@ func (p *Planner) Stale(t *health.Topology) []string { return p.orders(t).stale 
 // nearest use them. The slice is shared and must not be modified.
 func (p *Planner) Nearest(t *health.Topology) []Candidate { return p.orders(t).nearest }
 
+// Homes are all homes that may be asked: first, unless it is empty, then nearest first.
+// Those that are down are among them: what nobody else knows is undecided then. The slice
+// is shared and must not be modified.
+func (p *Planner) Homes(t *health.Topology, first string) []string {
+	o := p.orders(t)
+	if first == "" {
+		return o.homes
+	}
+	if s, ok := o.searches[first]; ok {
+		return s.homes
+	}
+	return o.homesFrom(first) // of a cluster that is not configured any more
+}
+
 func (p *Planner) orders(t *health.Topology) *orders {
 	if o := p.cache.Load(); o != nil && o.topology == t {
 		return o
@@ -249,6 +269,7 @@ func (p *Planner) orders(t *health.Topology) *orders {
 	o := &orders{topology: t, stale: p.tooStale(t)}
 	p.orderNearest(o)
 	p.orderPrimary(o)
+	p.orderHomes(o)
 	p.cache.Store(o)
 	return o
 }
@@ -270,6 +291,54 @@ func (p *Planner) orderNearest(o *orders) {
 	if len(o.nearest) == 0 {
 		o.nearest, o.rest, o.lastResort = o.rest, nil, true
 	}
+}
+
+// orderHomes works out who is asked for what lives on one home alone.
+func (p *Planner) orderHomes(o *orders) {
+	o.kept, o.searches = make(map[string][]Candidate), make(map[string]search)
+	for _, c := range o.nearest {
+		o.addHome(c.Cluster)
+	}
+	for i := range o.topology.Clusters {
+		c := &o.topology.Clusters[i]
+		if !p.Allowed(c) {
+			continue
+		}
+		if c.Keeps() {
+			o.kept[c.Home()] = append(o.kept[c.Home()], Candidate{Cluster: c})
+		}
+		if c.Role != health.RoleDR {
+			o.addHome(c)
+		}
+	}
+	for _, first := range o.homes {
+		o.searches[first] = o.search(o.homesFrom(first))
+	}
+}
+
+func (o *orders) addHome(c *health.Cluster) {
+	if home := c.Home(); !slices.Contains(o.homes, home) {
+		o.homes = append(o.homes, home)
+	}
+}
+
+func (o *orders) homesFrom(first string) []string {
+	out := append(make([]string, 0, len(o.homes)+1), first)
+	for _, home := range o.homes {
+		if home != first {
+			out = append(out, home)
+		}
+	}
+	return out
+}
+
+func (o *orders) search(homes []string) search {
+	s := search{homes: homes}
+	for _, home := range homes {
+		s.candidates = append(s.candidates, o.kept[home]...)
+		s.unasked = s.unasked || len(o.kept[home]) == 0
+	}
+	return s
 }
 
 func contains(cs []Candidate, cluster *health.Cluster) bool {

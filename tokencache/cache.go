@@ -119,7 +119,8 @@ type Cache struct {
 	hidden
 	cfg      Config
 	hashKey  []byte
-	identity *Session // nil without Config.Identity
+	hashers  sync.Pool // of *hasher
+	identity *Session  // nil without Config.Identity
 
 	sessions   *lru.Cache[key, *Session]  // by the token the client holds; logins seen here
 	foreign    *lru.Cache[key, *Session]  // the same for tokens not issued through this proxy

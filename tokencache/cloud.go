@@ -3,16 +3,11 @@ package tokencache
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 
-	"cloud.google.com/go/compute/metadata"
 	"github.com/hashicorp/vault/api"
-	"github.com/hashicorp/vault/api/auth/aws"
 	"github.com/hashicorp/vault/api/auth/azure"
-	"github.com/hashicorp/vault/api/auth/gcp"
 )
 
 // cloud logs in with what the cloud says about the machine. Credentials come from
@@ -32,9 +27,9 @@ func (c *configured) cloud(ctx context.Context, client *api.Client, home string)
 func (c *configured) cloudMethod(home string) (api.AuthMethod, error) {
 	switch c.cfg.Method {
 	case "aws":
-		return c.aws(home)
+		return c.aws(home), nil
 	case "gcp":
-		return c.gcp(home)
+		return c.gcp(home), nil
 	}
 	return c.azure(home)
 }
@@ -50,42 +45,12 @@ func (c *configured) fromCloud(err error) error {
 	return &statedError{text: "getting credentials of " + c.cfg.Method + ": " + describe(err)}
 }
 
-func (c *configured) aws(home string) (api.AuthMethod, error) {
-	options := []aws.LoginOption{aws.WithMountPath(c.mount(home)), aws.WithRole(c.option(home, "role"))}
-	if c.option(home, "type") == "ec2" {
-		return aws.NewAWSAuth(append(options, aws.WithEC2Auth(), aws.WithNonce(c.awsNonce(home)), awsSignature(c.option(home, "signature")))...)
-	}
-	if region := c.option(home, "region"); region != "" {
-		options = append(options, aws.WithRegion(region))
-	}
-	return aws.NewAWSAuth(append(options, aws.WithIAMAuth(), aws.WithIAMServerIDHeader(c.option(home, "header_value")))...)
-}
-
-// awsNonce is the same at each login: Vault refuses an instance that comes back with
-// another one.
-func (c *configured) awsNonce(home string) string {
-	if n := c.option(home, "nonce"); n != "" {
-		return n
-	}
-	return c.nonce.Reveal()
-}
-
-func awsSignature(name string) aws.LoginOption {
-	switch name {
-	case "identity":
-		return aws.WithIdentitySignature()
-	case "rsa2048":
-		return aws.WithRSA2048Signature()
-	}
-	return aws.WithPKCS7Signature()
-}
-
-func (c *configured) gcp(home string) (api.AuthMethod, error) {
-	role, mount := c.option(home, "role"), c.mount(home)
+func (c *configured) gcp(home string) api.AuthMethod {
+	role, path := c.option(home, "role"), "auth/"+c.mount(home)+"/login"
 	if c.option(home, "type") == "iam" {
-		return gcp.NewGCPAuth(role, gcp.WithMountPath(mount), gcp.WithIAMAuth(c.option(home, "service_account")))
+		return gcpIAM{role: role, path: path, account: c.option(home, "service_account")}
 	}
-	return gce{role: role, mount: mount}, nil
+	return gce{role: role, path: path}
 }
 
 func (c *configured) azure(home string) (api.AuthMethod, error) {
@@ -94,22 +59,6 @@ func (c *configured) azure(home string) (api.AuthMethod, error) {
 		options = append(options, azure.WithResource(r))
 	}
 	return azure.NewAzureAuth(c.option(home, "role"), options...)
-}
-
-// gce logs in as a Compute Engine instance. It takes the place of the gcp module's
-// own way, which waits for the metadata service without end and sends its error
-// pages to Vault as if they were a JWT.
-type gce struct{ role, mount string }
-
-// Login asks the metadata service for a JWT and takes it to Vault.
-func (g gce) Login(ctx context.Context, client *api.Client) (*api.Secret, error) {
-	q := url.Values{"audience": {client.Address() + "/vault/" + g.role}, "format": {"full"}}
-	direct := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // never through HTTP_PROXY
-	jwt, err := metadata.NewClient(direct).GetWithContext(ctx, "instance/service-accounts/default/identity?"+q.Encode())
-	if err != nil {
-		return nil, &statedError{text: "asking the metadata service for a JWT: " + describe(err)}
-	}
-	return write{path: "auth/" + g.mount + "/login", data: map[string]any{"role": g.role, "jwt": strings.TrimSpace(jwt)}}.Login(ctx, client)
 }
 
 // pending are the logins by modules that do not look at their context while they

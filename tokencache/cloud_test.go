@@ -1,12 +1,14 @@
 package tokencache
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -132,6 +134,30 @@ func TestAWSLogsInByIAM(t *testing.T) {
 	}
 }
 
+func TestAWSSignsForTheRegion(t *testing.T) {
+	noCredentials(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", planted)
+	t.Setenv("AWS_SESSION_TOKEN", "a-session")
+	r := record(t)
+	for _, c := range []struct{ region, endpoints, url string }{
+		{"", "", "https://sts.amazonaws.com/"},
+		{"ap-northeast-1", "", "https://sts.amazonaws.com/"},
+		{"ap-northeast-1", "regional", "https://sts.ap-northeast-1.amazonaws.com/"},
+		{"eu-south-1", "", "https://sts.eu-south-1.amazonaws.com/"},
+		{"cn-north-1", "", "https://sts.cn-north-1.amazonaws.com.cn/"},
+		{"us-gov-west-1", "", "https://sts.us-gov-west-1.amazonaws.com/"},
+	} {
+		t.Setenv("AWS_STS_REGIONAL_ENDPOINTS", c.endpoints)
+		body := r.sent(t, IdentityConfig{Method: "aws", Options: map[string]string{"role": "proxy", "region": c.region}})
+		url, _ := base64.StdEncoding.DecodeString(body["iam_request_url"].(string))
+		header, _ := base64.StdEncoding.DecodeString(body["iam_request_headers"].(string))
+		if string(url) != c.url || !strings.Contains(string(header), "/"+cmp.Or(c.region, "us-east-1")+"/sts/aws4_request") || !strings.Contains(string(header), `"X-Amz-Security-Token":["a-session"]`) {
+			t.Errorf("%+v: %s, %s", c, url, header)
+		}
+	}
+}
+
 func TestAWSLogsInByEC2(t *testing.T) {
 	noCredentials(t)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "")
@@ -233,8 +259,49 @@ func TestALoginDoesNotOutlastItsTime(t *testing.T) {
 	})
 }
 
-// TestCloudsWithoutCredentials: gcp by iam speaks to Google only, so only its
-// failure can be tested here.
+func TestGCPLogsInByIAM(t *testing.T) {
+	noCredentials(t)
+	file := filepath.Join(t.TempDir(), "credentials.json")
+	if err := os.WriteFile(file, []byte(`{"type":"authorized_user","client_id":"id","client_secret":"secret","refresh_token":"refresh"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+	status := http.StatusOK
+	var claims struct {
+		Aud, Sub string
+		Exp      int64
+	}
+	redirected(t, roundTrip(func(q *http.Request) (*http.Response, error) { // Google
+		answer := func(code int, text string) (*http.Response, error) {
+			return &http.Response{StatusCode: code, Status: http.StatusText(code), Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(text)), Request: q}, nil
+		}
+		switch {
+		case q.URL.String() == "https://oauth2.googleapis.com/token":
+			return answer(http.StatusOK, `{"access_token":"at","token_type":"Bearer","expires_in":3600}`)
+		case q.URL.String() == "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/proxy@project.iam.gserviceaccount.com:signJwt" && q.Method == http.MethodPost && q.Header.Get("Authorization") == "Bearer at":
+			var asked struct{ Payload string }
+			if err := errors.Join(json.NewDecoder(q.Body).Decode(&asked), json.Unmarshal([]byte(asked.Payload), &claims)); err != nil {
+				t.Error(err)
+			}
+			return answer(status, `{"keyId":"k","signedJwt":"signed"}`)
+		}
+		t.Errorf("%s %s", q.Method, q.URL)
+		return answer(http.StatusNotFound, "")
+	}))
+	r := record(t)
+	cfg := IdentityConfig{Method: "gcp", Options: map[string]string{"role": "proxy", "type": "iam", "service_account": "proxy@project.iam.gserviceaccount.com"}}
+	body := r.sent(t, cfg)
+	life := time.Until(time.Unix(claims.Exp, 0))
+	if r.path != "/v1/auth/gcp/login" || body["role"] != "proxy" || body["jwt"] != "signed" || claims.Aud != "vault/proxy" || claims.Sub != cfg.Options["service_account"] || life < 5*time.Minute || life > 15*time.Minute {
+		t.Errorf("%s got %v for %+v", r.path, body, claims)
+	}
+	status = http.StatusForbidden
+	_, err := newCache(t, Config{Vault: r, Identity: &cfg}).Identity().Token(t.Context(), "one")
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "getting credentials of gcp: ") || !strings.Contains(err.Error(), "Forbidden") {
+		t.Error(err)
+	}
+}
+
 func TestCloudsWithoutCredentials(t *testing.T) {
 	noCredentials(t)
 	for _, cfg := range []IdentityConfig{

@@ -81,15 +81,23 @@ func batchOrphan(auth *api.SecretAuth) bool {
 }
 
 func (c *Cache) lookup(k key) (*Session, bool) {
-	s, ok := c.sessions.Get(k)
+	in := c.sessions
+	s, ok := in.Peek(k)
 	if !ok {
-		s, ok = c.foreign.Get(k)
+		in = c.foreign
+		if s, ok = in.Peek(k); !ok {
+			return nil, false
+		}
 	}
-	if ok && s.expired(time.Now()) {
+	now := time.Now()
+	if s.expired(now) {
 		c.drop(s)
 		return nil, false
 	}
-	return s, ok
+	if s.stirs(now) {
+		in.Get(k) // to the end of those that are pushed out
+	}
+	return s, true
 }
 
 // LooksLikeBatch tells a batch token by its form. It is a hint: the form of tokens is
@@ -122,7 +130,7 @@ func (c *Cache) Settle(home, token string) {
 // Nowhere reports whether a token was known to no cluster a moment ago. That is a
 // matter of the namespace: a token is not known above its own.
 func (c *Cache) Nowhere(namespace, token string) bool {
-	until, ok := c.unknown.Get(c.keyOf(namespace + "\x00" + token))
+	until, ok := c.unknown.Get(c.keyOf(namespace, "\x00", token))
 	return ok && time.Now().Before(until)
 }
 
@@ -131,7 +139,7 @@ func (c *Cache) Nowhere(namespace, token string) bool {
 func (c *Cache) Disown(namespace, token string) {
 	c.foreign.Remove(c.keyOf(token))
 	c.tokenHomes.Remove(c.keyOf(token))
-	c.unknown.Add(c.keyOf(namespace+"\x00"+token), time.Now().Add(unknownFor))
+	c.unknown.Add(c.keyOf(namespace, "\x00", token), time.Now().Add(unknownFor))
 }
 
 // Resolve finds the session of a client token. A token not issued through this
@@ -146,7 +154,7 @@ func (c *Cache) Resolve(ctx context.Context, namespace, token string, homes []st
 	if c.Nowhere(namespace, token) {
 		return nil, ErrNowhere
 	}
-	miss := c.keyOf(namespace + "\x00" + token)
+	miss := c.keyOf(namespace, "\x00", token)
 	done := c.lookups.DoChan(string(miss[:]), func() (any, error) {
 		s, err := c.search(context.WithoutCancel(ctx), namespace, NewToken(token), homes)
 		if errors.Is(err, ErrNowhere) {

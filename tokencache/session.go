@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -27,6 +28,7 @@ type Session struct {
 	creds      credentials // nil: cannot be repeated
 	flight     singleflight.Group
 	lot        float64
+	stirred    atomic.Int64 // Unix nanoseconds: when it was last made the most recently used
 
 	mu      sync.Mutex
 	tokens  map[string]held      // by home
@@ -113,6 +115,9 @@ func (s *Session) Roams() bool { return s.everywhere || s.creds != nil }
 // that need it at the same time share one login. The errors are ErrSessionLost,
 // ErrBound, ErrUnavailable, or the context's.
 func (s *Session) Token(ctx context.Context, home string) (Token, error) {
+	if t, err := s.have(home); err != nil || !t.IsZero() {
+		return t, err // nearly always, and without an allocation
+	}
 	return s.obtain(ctx, home, s.have)
 }
 
@@ -298,6 +303,14 @@ func (s *Session) expired(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.expires.IsZero() && now.After(s.expires)
+}
+
+// stirs reports whether a use has to be noted in the order of last use, which is exact to
+// a second: noting takes a lock that all requests share.
+func (s *Session) stirs(now time.Time) bool {
+	const exact = int64(time.Second)
+	last, at := s.stirred.Load(), now.UnixNano()
+	return (at-last >= exact || at < last) && s.stirred.CompareAndSwap(last, at)
 }
 
 func (s *Session) idle(now time.Time, limit time.Duration) bool {

@@ -14,6 +14,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"log/slog"
 	"unique"
 )
@@ -70,8 +71,29 @@ func (hidden) LogValue() slog.Value { return slog.StringValue(redacted) }
 // and logs never hold the thing itself.
 type key [sha256.Size]byte
 
-func (c *Cache) keyOf(secret string) key {
-	mac := hmac.New(sha256.New, c.hashKey)
-	mac.Write([]byte(secret))
-	return key(mac.Sum(nil))
+// hasher makes keys. It is used by one at a time, and by many after each other: making one
+// costs more than a key.
+type hasher struct {
+	mac hash.Hash
+	in  []byte
+	out key
+}
+
+// keyOf may be called when the hash key is settled: a restored state brings its own.
+func (c *Cache) keyOf(secret ...string) key {
+	h, ok := c.hashers.Get().(*hasher)
+	if !ok {
+		h = &hasher{mac: hmac.New(sha256.New, c.hashKey)}
+	}
+	h.in = h.in[:0]
+	for _, part := range secret {
+		h.in = append(h.in, part...)
+	}
+	h.mac.Reset()
+	_, _ = h.mac.Write(h.in) // never fails
+	h.mac.Sum(h.out[:0])
+	clear(h.in)
+	k := h.out
+	c.hashers.Put(h)
+	return k
 }

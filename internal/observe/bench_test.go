@@ -5,6 +5,7 @@ package observe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/vrproxy/vrproxy/health"
+	"github.com/vrproxy/vrproxy/internal/consistency"
 	"github.com/vrproxy/vrproxy/internal/http1"
 	"github.com/vrproxy/vrproxy/proxy"
 	"github.com/vrproxy/vrproxy/routing"
@@ -54,6 +56,15 @@ func (near) Send(context.Context, string, *http1.Call, bool) (*http.Response, bo
 
 func inMemory(tb testing.TB, o proxy.Observer) http.Handler {
 	tb.Helper()
+	return inMemoryWith(tb, o, 0)
+}
+
+// tokenOf is the token of one of the sessions that inMemoryWith makes.
+func tokenOf(session int) string { return fmt.Sprintf("hvs.CAESIJ%080d", session) }
+
+// inMemoryWith is a proxy that knows so many sessions.
+func inMemoryWith(tb testing.TB, o proxy.Observer, sessions int) http.Handler {
+	tb.Helper()
 	n := near{
 		&health.Topology{Region: "r", Primary: "one", Clusters: []health.Cluster{{
 			Name: "one", Region: "r", Role: health.RolePrimary, State: health.StateHealthy,
@@ -61,13 +72,20 @@ func inMemory(tb testing.TB, o proxy.Observer) http.Handler {
 		}}},
 		(&routing.Table{}).With("", []routing.Mount{{Path: "secret/", Type: "kv-v2"}}),
 	}
-	tokens, err := tokencache.New(tokencache.Config{Vault: n})
+	tokens, err := tokencache.New(tokencache.Config{Vault: n, Replay: true})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for i := range sessions {
+		tokens.Adopt(tokencache.Login{Home: "one", Body: []byte("{}"), Auth: &api.SecretAuth{ClientToken: tokenOf(i), LeaseDuration: 3600}})
+	}
+	memories, err := consistency.New(consistency.Config{})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return proxy.New(proxy.Config{
 		Health: n, Mounts: n, Upstream: n, Router: routing.New(nil), Planner: routing.NewPlanner(routing.Preferences{}),
-		Tokens: tokens, Metrics: proxy.NewMetrics(prometheus.NewRegistry()), Observer: o,
+		Tokens: tokens, Metrics: proxy.NewMetrics(prometheus.NewRegistry()), Observer: o, Memories: memories,
 	}).Handler(proxy.Policy{Lend: proxy.LendNever})
 }
 
@@ -115,17 +133,22 @@ func BenchmarkRequest(b *testing.B) {
 		return New(logging(zap.InfoLevel), traces)
 	}
 	for _, c := range []struct {
-		name string
-		o    proxy.Observer
+		name     string
+		o        proxy.Observer
+		sessions int
 	}{
-		{"unwatched", nil},
-		{"watched", New(logging(zap.InfoLevel), nil)},
-		{"debug-lines", New(logging(zap.DebugLevel), nil)},
-		{"traced-1-percent", traced(0.01)},
-		{"traced-all", traced(1)},
+		{"unwatched", nil, 0},
+		{"watched", New(logging(zap.InfoLevel), nil), 0},
+		{"session", New(logging(zap.InfoLevel), nil), 1000},
+		{"debug-lines", New(logging(zap.DebugLevel), nil), 0},
+		{"traced-1-percent", traced(0.01), 0},
+		{"traced-all", traced(1), 0},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			h, req := inMemory(b, c.o), plainRead()
+			h, req := inMemoryWith(b, c.o, c.sessions), plainRead()
+			if c.sessions > 0 {
+				req.Header.Set("X-Vault-Token", tokenOf(c.sessions/2))
+			}
 			b.ReportAllocs()
 			before := cpu(b)
 			for b.Loop() {

@@ -14,11 +14,16 @@ import (
 // Decisions is how many requests the flight recorder remembers.
 const Decisions = 10_000
 
+// chunk is how many requests the memory is for that is taken at once: one that serves few
+// requests holds little.
+const chunk = 100
+
 // Flight remembers the last requests: what was decided, where they went, and what came
-// of it. Its memory is taken once; a request costs one copy.
+// of it. Its memory grows up to its size and is kept; a request costs one copy.
 type Flight struct {
-	next  atomic.Uint64
-	slots []slot
+	next   atomic.Uint64
+	size   uint64
+	chunks []atomic.Pointer[[chunk]slot]
 }
 
 // slot has a lock of its own: requests meet in one only if ten thousand others came
@@ -30,11 +35,23 @@ type slot struct {
 }
 
 // NewFlight makes a recorder of the last so many requests.
-func NewFlight(size int) *Flight { return &Flight{slots: make([]slot, size)} }
+func NewFlight(size int) *Flight {
+	return &Flight{size: uint64(size), chunks: make([]atomic.Pointer[[chunk]slot], (size+chunk-1)/chunk)}
+}
+
+// slot is that of the request with an index.
+func (f *Flight) slot(i uint64) *slot {
+	i %= f.size
+	at := &f.chunks[i/chunk]
+	if at.Load() == nil {
+		at.CompareAndSwap(nil, new([chunk]slot))
+	}
+	return &at.Load()[i%chunk]
+}
 
 func (f *Flight) add(r *proxy.Record) {
 	n := f.next.Add(1)
-	s := &f.slots[(n-1)%uint64(len(f.slots))]
+	s := f.slot(n - 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n > s.number {
@@ -74,7 +91,7 @@ type attempt struct {
 // Requests go on meanwhile.
 func (f *Flight) Dump(w io.Writer, n int) error {
 	end := f.next.Load()
-	count := min(end, uint64(len(f.slots)))
+	count := min(end, f.size)
 	if n > 0 {
 		count = min(count, uint64(n))
 	}
@@ -93,7 +110,7 @@ func (f *Flight) Dump(w io.Writer, n int) error {
 
 // read gives the request with an index, if it is there yet and still.
 func (f *Flight) read(i uint64) (proxy.Record, bool) {
-	s := &f.slots[i%uint64(len(f.slots))]
+	s := f.slot(i)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.record, s.number == i+1

@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -51,11 +51,11 @@ func NewTraces(ctx context.Context, cfg TraceConfig) (*Traces, error) {
 	if scheme, rest, _ := strings.Cut(endpoint, "://"); !strings.Contains(strings.TrimSuffix(rest, "/"), "/") {
 		endpoint = scheme + "://" + strings.TrimSuffix(rest, "/") + "/v1/traces"
 	}
-	options := []otlptracehttp.Option{otlptracehttp.WithEndpointURL(endpoint), otlptracehttp.WithTimeout(exportTimeout)}
-	if cfg.TLS != nil {
-		options = append(options, otlptracehttp.WithTLSClientConfig(cfg.TLS))
+	uploader, err := newUploader(endpoint, cfg.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("tracing: %w", err)
 	}
-	exporter, err := otlptracehttp.New(ctx, options...)
+	exporter, err := otlptrace.New(ctx, uploader)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: %w", err)
 	}
