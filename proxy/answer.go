@@ -62,12 +62,12 @@ func reasonOf(err error) string {
 func (x *exchange) head(cluster string) {
 	h := x.w.Header()
 	if cluster != "" {
-		h.Set(HeaderCluster, cluster)
+		x.set(h, HeaderCluster, cluster)
 	}
 	if x.decision.Class != "" {
-		h.Set(HeaderClass, string(x.decision.Class))
+		x.set(h, HeaderClass, string(x.decision.Class))
 	}
-	h.Set(HeaderAttempts, strconv.Itoa(x.attempts))
+	x.set(h, HeaderAttempts, strconv.Itoa(x.attempts))
 	if asksForWebsocket(x.r.Header) {
 		h.Set("Connection", "close") // what may follow is not looked at (internal/http1)
 	}

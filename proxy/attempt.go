@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/vrproxy/vrproxy/health"
@@ -35,7 +34,7 @@ func (x *exchange) at(c *health.Cluster, address string, last bool) (moveOn bool
 			return f == nil, f
 		}
 		a := x.send(c, address, token, last)
-		a.release = sync.OnceFunc(func() { a.cancel(); giveBack() })
+		a.giveBack = giveBack
 		v := x.verdict(a)
 		x.p.cfg.Metrics.attempt(c.Name, v)
 		x.tried(a, v)

@@ -46,21 +46,23 @@ func bearer(v string) (token string, ok bool) {
 
 // dropBearer leaves what is for a load balancer, perhaps.
 func dropBearer(h http.Header) {
-	h["Authorization"] = slices.DeleteFunc(h["Authorization"], func(v string) bool { _, ok := bearer(v); return ok })
+	h["Authorization"] = slices.DeleteFunc(slices.Clone(h["Authorization"]), func(v string) bool { _, ok := bearer(v); return ok })
 }
 
 // put writes a token into an upstream request, where the client had its own.
-func (t clientToken) put(h http.Header, value string) {
-	if !t.bearer {
-		h.Set("X-Vault-Token", value)
+func (x *exchange) put(h http.Header, value string) {
+	if !x.token.bearer {
+		x.set(h, "X-Vault-Token", value)
 		return
 	}
-	for i, v := range h["Authorization"] { // others are for a load balancer, perhaps
+	all := slices.Clone(h["Authorization"])
+	for i, v := range all { // others are for a load balancer, perhaps
 		if _, ok := bearer(v); ok {
-			h["Authorization"][i] = "Bearer " + value
-			return
+			all[i] = "Bearer " + value
+			break
 		}
 	}
+	h["Authorization"] = all
 }
 
 // classify asks routing what the request is.

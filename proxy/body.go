@@ -57,15 +57,14 @@ func readBody(w http.ResponseWriter, r *http.Request, keep int64) (*body, error)
 func (b *body) repeatable() bool { return b.whole || !b.spent }
 
 // attach puts the body into an upstream request.
-func (b *body) attach(out *http1.Call) *http1.Call {
+func (b *body) attach(out *http1.Call) {
 	out.Request.ContentLength = b.length
 	if b.whole {
 		out.Body = b.kept
-		return out
+		return
 	}
 	b.spent = true
 	out.Request.Body = io.NopCloser(moving{b.rest, b.moves})
-	return out
 }
 
 // moving tells when something is read.

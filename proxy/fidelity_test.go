@@ -143,8 +143,15 @@ func TestTheTokensPlace(t *testing.T) {
 		if c.exchanged == nil {
 			continue
 		}
-		if got.put(c.header, "new"); !reflect.DeepEqual(c.header, c.exchanged) {
-			t.Errorf("%s: %v", c.name, c.header)
+		sent := c.header.Clone()
+		for name, values := range c.header { // as they are in a request: the client's own
+			sent[name] = values
+		}
+		if (&exchange{token: got}).put(sent, "new"); !reflect.DeepEqual(sent, c.exchanged) {
+			t.Errorf("%s: %v", c.name, sent)
+		}
+		if again := tokenOf(c.header); again != got {
+			t.Errorf("%s: the client's own became %v", c.name, again)
 		}
 	}
 	h := http.Header{"Authorization": {"Basic x", "Bearer a"}}

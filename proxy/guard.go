@@ -33,13 +33,8 @@ func (x *exchange) guard() *failure {
 	return nil
 }
 
-// hopByHop are the headers that concern one connection only (RFC 9110 7.6.1).
-// Trailer stays: it announces what follows the body.
-func hopByHop() []string {
-	return []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Transfer-Encoding", "Upgrade"}
-}
-
-// dropHopByHop removes them, and what Connection names besides.
+// dropHopByHop removes the headers that concern one connection only (RFC 9110 7.6.1), and
+// what Connection names besides. Trailer stays: it announces what follows the body.
 func dropHopByHop(h http.Header) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
@@ -48,7 +43,7 @@ func dropHopByHop(h http.Header) {
 			}
 		}
 	}
-	for _, name := range hopByHop() {
+	for _, name := range [...]string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Transfer-Encoding", "Upgrade"} {
 		delete(h, name)
 	}
 }
@@ -93,23 +88,37 @@ func takesTrailers(h http.Header) bool {
 }
 
 // upstreamHeader makes the header that goes to Vault: the client's, without what
-// concerns this hop or the proxy.
+// concerns this hop or the proxy. The values are the client's, too: they must not be
+// changed.
 func (x *exchange) upstreamHeader() http.Header {
-	h := x.r.Header.Clone()
-	upgrade := websocket(h)
-	trailers := takesTrailers(h)
+	from, h := x.r.Header, x.emptyHeader()
+	for name, values := range from {
+		h[name] = values
+	}
 	dropHopByHop(h)
-	if trailers {
-		h.Set("Te", "trailers")
+	if takesTrailers(from) {
+		x.set(h, "Te", "trailers")
 	}
-	if upgrade {
-		h.Set("Connection", "Upgrade")
-		h.Set("Upgrade", "websocket")
+	if websocket(from) {
+		x.set(h, "Connection", "Upgrade")
+		x.set(h, "Upgrade", "websocket")
 	}
-	h.Del(HeaderCluster)
-	h.Del(HeaderSession)
+	delete(h, HeaderCluster)
+	delete(h, HeaderSession)
 	if _, ok := h["User-Agent"]; !ok {
-		h["User-Agent"] = []string{""} // or net/http would add its own
+		x.set(h, "User-Agent", "") // or net/http would add its own
 	}
 	return h
+}
+
+// emptyHeader is that of the last attempt, once it is over.
+func (x *exchange) emptyHeader() http.Header {
+	if x.raced {
+		return make(http.Header)
+	}
+	if x.outgoing == nil {
+		x.outgoing, _ = x.p.headers.Get().(http.Header)
+	}
+	clear(x.outgoing)
+	return x.outgoing
 }

@@ -96,6 +96,7 @@ func (x *exchange) race(ctx context.Context, a *answer, call *http1.Call) (resp 
 	if !known || !ok {
 		return x.timed(ctx, a.cluster.Name, call)
 	}
+	x.raced = true
 	r := &racing{x: x, done: make(chan *leg, 2)}
 	r.start(ctx, &leg{cluster: a.cluster, address: a.address, token: a.token, began: a.began, watch: a.watch}, call)
 	winner := r.wait(usual, func() {

@@ -10,6 +10,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,13 +142,19 @@ type Proxy struct {
 	budget  *Budget
 	flying  flying
 	paces   paces
-	buffers sync.Pool // of *[copyBuffer]byte
+	buffers sync.Pool               // of *[copyBuffer]byte
+	gathers sync.Pool               // of *[]byte
+	headers sync.Pool               // of http.Header, for requests to Vault
+	bases   found[string, *url.URL] // the nodes' addresses
 }
 
 // New makes a proxy.
 func New(cfg Config) *Proxy {
 	cfg = cfg.withDefaults()
-	return &Proxy{cfg: cfg, waits: waits{gauge: cfg.Metrics.waiting}, budget: cfg.Budget, flying: flying{limit: int64(cfg.MaxInFlight)}, buffers: sync.Pool{New: func() any { return new([copyBuffer]byte) }}}
+	return &Proxy{cfg: cfg, waits: waits{gauge: cfg.Metrics.waiting}, budget: cfg.Budget, flying: flying{limit: int64(cfg.MaxInFlight)}, buffers: sync.Pool{New: func() any { return new([copyBuffer]byte) }},
+		gathers: sync.Pool{New: func() any { return new([]byte) }},
+		headers: sync.Pool{New: func() any { return make(http.Header) }},
+	}
 }
 
 // Lend says when a listener lends out the proxy's own identity.
@@ -169,10 +176,24 @@ type Policy struct {
 // Handler serves one listener. It must not be put behind an http.ServeMux, which
 // would rewrite paths.
 func (p *Proxy) Handler(policy Policy) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &exchange{p: p, policy: policy, w: w, r: r, began: time.Now()}
-		x.serve() //nolint:contextcheck // the exchange carries the request, whose context it uses
-	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.Serve(w, r, policy) })
+}
+
+// Serve serves one request as a handler for a policy does.
+func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, policy Policy) {
+	x := &exchange{p: p, policy: policy, w: w, r: r, began: time.Now()}
+	x.words = x.room[:0]
+	x.serve() //nolint:contextcheck // the exchange carries the request, whose context it uses
+	if x.outgoing != nil && !x.raced {
+		p.headers.Put(x.outgoing)
+	}
+}
+
+// set is h.Set for a name in canonical form.
+func (x *exchange) set(h http.Header, name, value string) {
+	x.words = append(x.words, value)
+	n := len(x.words)
+	h[name] = x.words[n-1 : n : n]
 }
 
 // exchange is one client request on its way. Its fields are filled in the order of
@@ -206,6 +227,11 @@ type exchange struct {
 	owes     bool     // the next attempt is a repeat
 	strange  []string // homes that did not know the token
 	interim  interim
+
+	outgoing http.Header // of the request to Vault; kept from attempt to attempt
+	raced    bool        // two requests were under way at the same time
+	words    []string    // values of headers
+	room     [6]string   // for them
 }
 
 // serve is the life of a request.

@@ -2,12 +2,12 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,15 +37,32 @@ type answer struct {
 	err         error
 	began       time.Time
 	watch       func(Tried) // whoever watches the attempt; nil: nobody
-	cancel      func()      // ends the attempt's context
-	release     func()      // that, and what else the attempt holds; call when the body is read
+	life        http1.Life  // the attempt's context
+	giveBack    func()      // the place at the cluster; nil: none is held
+	closed      bool
+
+	gathered gathered
+	buffer   *[]byte    // raw is in; nil: in another
+	buffers  *sync.Pool // it belongs to
 }
 
+// close gives back all that the attempt holds; call it when the body is read.
 func (a *answer) close() {
+	if a.closed {
+		return
+	}
+	a.closed = true
 	if a.resp != nil {
 		_ = a.resp.Body.Close()
 	}
-	a.release()
+	a.life.End(nil)
+	if a.giveBack != nil {
+		a.giveBack()
+	}
+	if a.buffer != nil {
+		a.buffers.Put(a.buffer)
+		a.buffer, a.raw = nil, nil
+	}
 }
 
 // send makes one attempt and reads as much of an error answer as judging needs.
@@ -54,12 +71,11 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 	if x.from == "" {
 		x.from = c.Name
 	}
-	ctx, cancel := context.WithCancelCause(x.r.Context())
-	end := func() { cancel(nil) }
-	a := &answer{cluster: c, address: address, token: token, began: time.Now(), cancel: end, release: end}
+	a := &answer{cluster: c, address: address, token: token, began: time.Now(), buffers: &x.p.gathers}
+	a.life.Begin(x.r.Context())
 	a.out.repeatable = x.decision.Effect == routing.Repeatable && x.body.whole
-	stop := x.patience(a, last, func() { cancel(errAnswerTimeout) })
-	defer stop()
+	wait := x.patience(a, last)
+	defer wait.stop()
 
 	call := x.call(address, token, a.out.repeatable)
 	req := call.Request
@@ -71,14 +87,14 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 	a.watch = x.p.cfg.Observer.Attempt(x.r.Context(), c.Name, address, req.Header)
 	a.unforwarded = req.Header.Get(noForwarding) == "true"
 	x.demand(req.Header, a)
-	resp, sent, err := x.transfer(ctx, a, call) //nolint:bodyclose // answer.close does, once the client has it
+	resp, sent, err := x.transfer(a, call) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
-		a.fail(ctx, err, sent)
+		a.fail(err, sent)
 		return a
 	}
 	a.resp, a.out.status = resp, resp.StatusCode
 	if err := x.unfit(resp); err != nil {
-		a.fail(ctx, err, true)
+		a.fail(err, true)
 		return a
 	}
 	a.out.json = strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
@@ -86,25 +102,25 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		a.out.text = peek(resp)
 	}
 	if err := x.gather(a); err != nil {
-		a.fail(ctx, err, true)
+		a.fail(err, true)
 	}
 	return a
 }
 
 // fail notes why there is no answer: what cancelled the attempt, if anything did.
-func (a *answer) fail(ctx context.Context, err error, sent bool) {
-	if cause := context.Cause(ctx); cause != nil {
+func (a *answer) fail(err error, sent bool) {
+	if cause := a.life.Cause(); cause != nil {
 		err = fmt.Errorf("%w (%w)", cause, err)
 	}
 	a.err, a.out.failed, a.out.sent = err, true, sent
 }
 
 // transfer is one request and the head of its answer, or of two, the first.
-func (x *exchange) transfer(ctx context.Context, a *answer, call *http1.Call) (resp *http.Response, sent bool, err error) {
+func (x *exchange) transfer(a *answer, call *http1.Call) (resp *http.Response, sent bool, err error) {
 	if a.out.repeatable && x.p.cfg.Hedge && !x.reading.needs {
-		return x.race(ctx, a, call)
+		return x.race(&a.life, a, call)
 	}
-	return x.p.cfg.Upstream.Send(ctx, a.cluster.Name, call, x.hidesCertificate())
+	return x.p.cfg.Upstream.Send(&a.life, a.cluster.Name, call, x.hidesCertificate())
 }
 
 // gather reads a small answer before any of it is passed on: if it breaks off, another
@@ -114,38 +130,79 @@ func (x *exchange) gather(a *answer) error {
 	if !a.out.json || a.resp.ContentLength > gatherBody {
 		return nil
 	}
-	raw, err := io.ReadAll(io.LimitReader(a.resp.Body, gatherBody))
+	var err error
+	if n := a.resp.ContentLength; n >= 0 {
+		a.buffer, _ = x.p.gathers.Get().(*[]byte)
+		a.raw = slices.Grow((*a.buffer)[:0], int(n))[:n]
+		*a.buffer = a.raw
+		_, err = io.ReadFull(a.resp.Body, a.raw)
+	} else {
+		a.raw, err = io.ReadAll(io.LimitReader(a.resp.Body, gatherBody))
+	}
 	if err != nil {
 		return fmt.Errorf("the answer broke off: %w", err)
 	}
-	a.raw = raw
-	putBack(a.resp, raw, nil)
+	if a.resp.ContentLength < 0 {
+		putBack(a.resp, a.raw, nil) // there may be more
+		return nil
+	}
+	a.gathered.Closer = a.resp.Body
+	a.gathered.Reset(a.raw)
+	a.resp.Body = &a.gathered
 	return nil
+}
+
+// gathered is a body that was read.
+type gathered struct {
+	bytes.Reader
+	io.Closer
 }
 
 // patience gives up on an attempt that gets no answer. What may be repeated waits a
 // short while when there is another cluster to ask; otherwise it waits for a slow
 // cluster, but not for one that health finds down meanwhile. What may not be
 // repeated always waits the long time: giving up early would only lose its outcome.
-func (x *exchange) patience(a *answer, last bool, giveUp func()) (stop func()) {
-	short, long := x.p.cfg.AttemptTimeout, x.p.cfg.AnswerTimeout
+func (x *exchange) patience(a *answer, last bool) interface{ stop() } {
 	if !a.out.repeatable {
-		w := newWatchdog(long, giveUp)
+		w := newWatchdog(x.p.cfg.AnswerTimeout, func() { a.life.End(errAnswerTimeout) })
 		x.body.moves = w.wait // an upload may take its time
-		return w.stop
+		return w
 	}
-	began := time.Now()
-	var timer *time.Timer
-	timer = time.AfterFunc(long, func() {
-		now, ok := x.p.cfg.Health.Topology().Cluster(a.cluster.Name)
-		if !last || !ok || !now.Usable() || leaderless(now, a.address) || time.Since(began) >= long {
-			giveUp()
-			return
-		}
-		timer.Reset(short)
-	})
-	timer.Reset(short) // timer is set before its function can run
-	return func() { timer.Stop() }
+	p := &impatience{p: x.p, a: a, last: last}
+	p.mu.Lock() // the timer is set before its function runs
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(x.p.cfg.AttemptTimeout, p.look)
+	return p
+}
+
+// impatience looks now and then whether an attempt is still worth waiting for.
+type impatience struct {
+	p    *Proxy
+	a    *answer
+	last bool
+
+	mu    sync.Mutex
+	timer *time.Timer // nil: it was stopped
+}
+
+func (i *impatience) look() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now, ok := i.p.cfg.Health.Topology().Cluster(i.a.cluster.Name)
+	switch {
+	case i.timer == nil:
+	case !i.last, !ok, !now.Usable(), leaderless(now, i.a.address), time.Since(i.a.began) >= i.p.cfg.AnswerTimeout:
+		i.a.life.End(errAnswerTimeout)
+	default:
+		i.timer.Reset(i.p.cfg.AttemptTimeout)
+	}
+}
+
+func (i *impatience) stop() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.timer.Stop()
+	i.timer = nil
 }
 
 // watchdog gives up unless it is stopped, or told again and again to wait.
@@ -213,26 +270,25 @@ func mustNotForward(c *health.Cluster, address string) bool {
 // call makes the upstream request: the client's method, path, query, header and body, byte
 // for byte, with the token exchanged.
 func (x *exchange) call(address string, token tokencache.Token, repeatable bool) *http1.Call {
-	base, err := url.Parse(address)
-	if err != nil {
-		base = &url.URL{} // addresses are validated with the configuration
+	base := x.p.bases.get(address, parsed)
+	whole := &struct {
+		call http1.Call
+		req  http.Request
+		url  url.URL
+	}{}
+	whole.url = url.URL{
+		Scheme: base.Scheme, Host: base.Host,
+		Opaque: x.target.path, RawQuery: x.target.query,
+		ForceQuery: x.target.hasQuery && x.target.query == "",
 	}
-	out := &http.Request{
-		Method: x.r.Method,
-		URL: &url.URL{
-			Scheme: base.Scheme, Host: base.Host,
-			Opaque: x.target.path, RawQuery: x.target.query,
-			ForceQuery: x.target.hasQuery && x.target.query == "",
-		},
-		Proto:      "HTTP/1.1",
-		ProtoMajor: 1, ProtoMinor: 1, // without them, net/http does not wait for a 100
-		Header: x.upstreamHeader(),
-	}
+	out := &whole.req
+	out.Method, out.URL, out.Header = x.r.Method, &whole.url, x.upstreamHeader()
+	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1 // without them, net/http does not wait for a 100
 	if x.session != nil && x.session == x.p.cfg.Tokens.Identity() {
 		dropBearer(out.Header) // a client's token that the identity replaces
 	}
 	if !token.IsZero() {
-		x.token.put(out.Header, token.Reveal())
+		x.put(out.Header, token.Reveal())
 		if x.decision.Special == routing.SelfLookup {
 			out.Header.Del("Accept-Encoding") // the answer names the token, which must not reach the client
 		}
@@ -240,7 +296,19 @@ func (x *exchange) call(address string, token tokencache.Token, repeatable bool)
 	if len(x.r.Trailer) > 0 {
 		out.Trailer = x.r.Trailer // filled when the body is read
 	}
-	return x.body.attach(&http1.Call{Request: out, Repeatable: repeatable, Interim: x.passInterim})
+	call := &whole.call
+	call.Request, call.Repeatable, call.Interim = out, repeatable, x.passInterim
+	x.body.attach(call)
+	return call
+}
+
+// parsed takes a node's address apart: they are validated with the configuration.
+func parsed(address string) *url.URL {
+	u, err := url.Parse(address)
+	if err != nil {
+		return &url.URL{}
+	}
+	return u
 }
 
 // peek reads the beginning of an error answer and puts it back.

@@ -2,10 +2,10 @@ package app
 
 import (
 	"bytes"
-	"container/list"
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -22,18 +22,18 @@ import (
 // connections for nothing do not shut out those with requests.
 type gate struct {
 	limit  atomic.Int64
+	began  time.Time
 	open   prometheus.Gauge
 	beyond *prometheus.CounterVec // by outcome
 
 	mu    sync.Mutex
 	conns map[*clientConn]struct{}
-	idle  list.List // of *clientConn, longest first
 }
 
 func newGate(address string, m *frontMetrics) *gate {
 	return &gate{
 		open: m.connections.WithLabelValues(address), beyond: m.beyond.MustCurryWith(prometheus.Labels{"listener": address}),
-		conns: make(map[*clientConn]struct{}),
+		conns: make(map[*clientConn]struct{}), began: time.Now(),
 	}
 }
 
@@ -42,13 +42,11 @@ func (g *gate) admit(c net.Conn) (*clientConn, bool) {
 	g.mu.Lock()
 	var spare *clientConn
 	if int64(len(g.conns)) >= g.limit.Load() {
-		longest := g.idle.Front()
-		if longest == nil {
+		if spare = g.longestIdle(); spare == nil {
 			g.mu.Unlock()
 			g.beyond.WithLabelValues("refused").Inc()
 			return nil, false
 		}
-		spare, _ = longest.Value.(*clientConn)
 		g.drop(spare)
 	}
 	in := &clientConn{Conn: c, gate: g}
@@ -68,29 +66,30 @@ func (g *gate) drop(c *clientConn) {
 		return
 	}
 	delete(g.conns, c)
-	g.busy(c)
 	g.open.Dec()
 }
 
-// busy takes a connection out of the idle ones. The caller holds the lock.
-func (g *gate) busy(c *clientConn) {
-	if c.idle != nil {
-		g.idle.Remove(c.idle)
-		c.idle = nil
+// longestIdle looks at all connections: that is rare, and each request is told to its
+// connection alone. The caller holds the lock.
+func (g *gate) longestIdle() (longest *clientConn) {
+	since := int64(math.MaxInt64)
+	for c := range g.conns {
+		if at := c.idleSince.Load(); at != 0 && at < since {
+			longest, since = c, at
+		}
 	}
+	return longest
 }
 
-// state is told by net/http what becomes of a connection.
+// state is told by the server what becomes of a connection.
 func (g *gate) state(conn net.Conn, s http.ConnState) {
 	c := clientConnOf(conn)
-	if c == nil {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.busy(c)
-	if _, ok := g.conns[c]; ok && s == http.StateIdle {
-		c.idle = g.idle.PushBack(c)
+	switch {
+	case c == nil:
+	case s == http.StateIdle:
+		c.idleSince.Store(int64(time.Since(g.began)) + 1)
+	default:
+		c.idleSince.Store(0)
 	}
 }
 
@@ -110,8 +109,8 @@ func (g *gate) closeAll() {
 // clientConn is a connection that its gate knows.
 type clientConn struct {
 	net.Conn
-	gate *gate
-	idle *list.Element // guarded by the gate
+	gate      *gate
+	idleSince atomic.Int64 // nanoseconds since the gate was made; 0: it has a request, or had none
 }
 
 // Close also makes room for another.

@@ -129,7 +129,7 @@ func (l *listener) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	defer l.front.metrics.flight.leave()
 	l.busy.Add(1)
 	defer l.busy.Add(-1)
-	l.front.cores.p.Load().proxy.Handler(l.now.Load().policy).ServeHTTP(w, r)
+	l.front.cores.p.Load().proxy.Serve(w, r, l.now.Load().policy)
 }
 
 func refuse(w http.ResponseWriter, text string) {

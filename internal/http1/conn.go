@@ -32,12 +32,12 @@ const (
 
 // conn is one connection of a client.
 type conn struct {
-	s      *Server
-	raw    net.Conn
-	in     input
-	state  atomic.Int32
-	cancel context.CancelFunc // of all its requests
-	watch  watch
+	s     *Server
+	raw   net.Conn
+	in    input
+	state atomic.Int32
+	life  Life // the context of its requests
+	watch watch
 
 	readBy  atomic.Int64 // the deadline that is set, in Unix nanoseconds; 0: not known
 	writeBy time.Time
@@ -51,9 +51,8 @@ type conn struct {
 
 func newConn(s *Server, raw net.Conn) *conn {
 	c := &conn{s: s, raw: raw, in: newInput(raw), header: make(http.Header)}
-	ctx, cancel := context.WithCancel(context.Background())
-	c.cancel = cancel
-	c.r = (&http.Request{Header: c.header, URL: &c.url, RemoteAddr: raw.RemoteAddr().String()}).WithContext(ctx)
+	c.life.Begin(context.Background())
+	c.r = (&http.Request{Header: c.header, URL: &c.url, RemoteAddr: raw.RemoteAddr().String()}).WithContext(&c.life)
 	c.out.c, c.out.header = c, make(http.Header)
 	c.watch.c = c
 	if t, ok := raw.(interface{ ConnectionState() tls.ConnectionState }); ok {
@@ -66,7 +65,7 @@ func newConn(s *Server, raw net.Conn) *conn {
 // serve serves one request after another.
 func (c *conn) serve() {
 	defer c.s.forget(c)
-	defer c.cancel()
+	defer c.life.End(nil)
 	for c.next() {
 		continue
 	}

@@ -25,6 +25,9 @@ type link struct {
 	reused bool
 	counts interface{ Written() int64 } // of the bytes that went out below TLS; nil: there is none
 
+	life *Life       // of the request under way
+	free func() bool // ends the say of a context that is no Life
+
 	socket syscall.RawConn // nil: it can't be looked at
 	look   func(fd uintptr) bool
 	isOpen bool
@@ -63,12 +66,12 @@ func (l *link) open() bool {
 // exchange sends a request and reads the head of the answer. After an error the connection is
 // closed.
 func (l *link) exchange(ctx context.Context, call *Call) (resp *http.Response, sent bool, err error) {
-	stop := context.AfterFunc(ctx, l.abort)
-	resp, sent, err = l.transfer(call, stop)
+	l.attach(ctx)
+	resp, sent, err = l.transfer(call)
 	if err == nil {
 		return resp, true, nil
 	}
-	stop()
+	l.detach()
 	_ = l.conn.Close()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w (%w)", ctx.Err(), err)
@@ -76,10 +79,28 @@ func (l *link) exchange(ctx context.Context, call *Call) (resp *http.Response, s
 	return nil, sent, err
 }
 
-// abort ends all reads and writes.
-func (l *link) abort() { _ = l.conn.SetDeadline(time.Unix(1, 0)) }
+// attach lets a context end all reads and writes, until detach.
+func (l *link) attach(ctx context.Context) {
+	life, ok := ctx.(*Life)
+	if !ok {
+		l.free = context.AfterFunc(ctx, func() { l.over(nil) })
+		return
+	}
+	l.life, l.free = life, nil
+	life.watch(l)
+}
 
-func (l *link) transfer(call *Call, stop func() bool) (resp *http.Response, sent bool, err error) {
+// detach reports whether the context has not ended them, and will not.
+func (l *link) detach() bool {
+	if l.free != nil {
+		return l.free()
+	}
+	return l.life.unwatch(l)
+}
+
+func (l *link) over(error) { _ = l.conn.SetDeadline(time.Unix(1, 0)) }
+
+func (l *link) transfer(call *Call) (resp *http.Response, sent bool, err error) {
 	if l.out, err = appendRequest(l.out[:0], call); err != nil {
 		return nil, false, err
 	}
@@ -93,7 +114,7 @@ func (l *link) transfer(call *Call, stop func() bool) (resp *http.Response, sent
 		l.out = nil
 	}
 	for {
-		resp, err = l.answer(call, stop)
+		resp, err = l.answer(call)
 		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			return resp, true, err
 		}
@@ -118,7 +139,7 @@ func (l *link) write(p []byte) (sent bool, err error) {
 }
 
 // answer reads one head.
-func (l *link) answer(call *Call, stop func() bool) (*http.Response, error) {
+func (l *link) answer(call *Call) (*http.Response, error) {
 	text, err := l.in.head(l.t.cfg.MaxHeader)
 	if err != nil {
 		if l.reused && l.in.buffered() == 0 && !isTimeout(err) {
@@ -150,7 +171,7 @@ func (l *link) answer(call *Call, stop func() bool) (*http.Response, error) {
 		}
 	}
 	resp.Request, resp.ContentLength, resp.Close = call.Request, f.length, f.close
-	whole.body = answerBody{link: l, stop: stop, keep: !f.close && (resp.ProtoMinor == 1 || f.keepAlive)}
+	whole.body = answerBody{link: l, keep: !f.close && (resp.ProtoMinor == 1 || f.keepAlive)}
 	if bodiless(call.Request.Method, resp.StatusCode) {
 		if f.length < 0 {
 			resp.ContentLength = 0

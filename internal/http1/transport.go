@@ -190,8 +190,7 @@ func (t *Transport) Close() {
 type answerBody struct {
 	content
 	link   *link
-	stop   func() bool // the context has no say any more; false: it had already
-	keep   bool        // the connection is good for another request
+	keep   bool // the connection is good for another request
 	closed bool
 }
 
@@ -211,7 +210,7 @@ func (b *answerBody) Close() error {
 	b.closed = true
 	l := b.link
 	defer l.node.active.Release(1)
-	if !b.stop() || !b.keep || !b.over || b.err != nil || l.in.buffered() > 0 {
+	if !l.detach() || !b.keep || !b.over || b.err != nil || l.in.buffered() > 0 {
 		return l.conn.Close() //nolint:wrapcheck // says it all
 	}
 	l.t.put(l)

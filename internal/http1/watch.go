@@ -43,7 +43,7 @@ func (w *watch) look() {
 	}
 	err := w.c.in.more()
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		w.c.cancel()
+		w.c.life.End(nil)
 	}
 	close(done)
 }

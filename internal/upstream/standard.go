@@ -15,6 +15,7 @@ import (
 func (l *line) viaStandard(ctx context.Context, call *http1.Call) (resp *http.Response, sent bool, err error) {
 	var s sentinel
 	req := call.Request.WithContext(s.trace(ctx, call.Interim)) // a copy: the caller's stays as it is
+	req.Header = req.Header.Clone()                             // net/http's goroutines may outlive the call
 	req.Host = call.Host
 	if via, _ := l.proxied(req); via != nil && req.URL.Scheme == "http" {
 		u := *req.URL // a proxy is asked for the whole URL; Opaque alone would hide the host
