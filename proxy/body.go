@@ -27,30 +27,30 @@ type body struct {
 	moves  func()    // told when more of a streamed body comes; may be nil
 }
 
-// readBody reads as much as is kept. A body that breaks off is the client's fault.
-func readBody(w http.ResponseWriter, r *http.Request, keep int64) (*body, error) {
-	b := &body{length: r.ContentLength}
+// read reads as much as is kept. A body that breaks off is the client's fault.
+func (b *body) read(w http.ResponseWriter, r *http.Request, keep int64) error {
+	b.length = r.ContentLength
 	if r.Body == nil || r.Body == http.NoBody {
 		b.whole = true
-		return b, nil
+		return nil
 	}
 	conn := http.NewResponseController(w)
 	if b.length > keep {
 		b.rest = patient{r.Body, conn}
-		return b, nil
+		return nil
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(keptWithin)) // not every connection has deadlines
 	kept, err := io.ReadAll(io.LimitReader(r.Body, keep+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the request body: %w", err) // the deadline stays, or net/http would wait for the rest
+		return fmt.Errorf("reading the request body: %w", err) // the deadline stays, or net/http would wait for the rest
 	}
 	_ = conn.SetReadDeadline(time.Time{})
 	if int64(len(kept)) > keep {
 		b.rest = io.MultiReader(bytes.NewReader(kept), patient{r.Body, conn})
-		return b, nil
+		return nil
 	}
 	b.kept, b.whole = kept, true
-	return b, nil
+	return nil
 }
 
 // repeatable reports whether the body can be sent (once more).

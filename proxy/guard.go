@@ -25,11 +25,9 @@ func (x *exchange) guard() *failure {
 	if x.policy.RequireHeader && r.Header.Get("X-Vault-Request") != "true" {
 		return &failure{code: missingHeader, text: `missing header "X-Vault-Request: true"`}
 	}
-	b, err := readBody(x.w, r, int64(x.p.cfg.KeepBody))
-	if err != nil {
+	if err := x.body.read(x.w, r, int64(x.p.cfg.KeepBody)); err != nil {
 		return &failure{code: routing.BadRequest, text: "the request body could not be read"}
 	}
-	x.body = b
 	return nil
 }
 
@@ -113,11 +111,8 @@ func (x *exchange) upstreamHeader() http.Header {
 
 // emptyHeader is that of the last attempt, once it is over.
 func (x *exchange) emptyHeader() http.Header {
-	if x.raced {
+	if x.raced || x.outgoing == nil {
 		return make(http.Header)
-	}
-	if x.outgoing == nil {
-		x.outgoing, _ = x.p.headers.Get().(http.Header)
 	}
 	clear(x.outgoing)
 	return x.outgoing

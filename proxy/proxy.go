@@ -10,6 +10,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -137,24 +138,27 @@ func (c Config) withDefaults() Config {
 // Proxy serves client requests. It is safe for concurrent use and holds nothing
 // that has to be closed.
 type Proxy struct {
-	cfg     Config
-	waits   waits
-	budget  *Budget
-	flying  flying
-	paces   paces
-	buffers sync.Pool               // of *[copyBuffer]byte
-	gathers sync.Pool               // of *[]byte
-	headers sync.Pool               // of http.Header, for requests to Vault
-	bases   found[string, *url.URL] // the nodes' addresses
+	cfg       Config
+	waits     waits
+	budget    *Budget
+	flying    flying
+	paces     paces
+	buffers   sync.Pool // of *[copyBuffer]byte
+	gathers   sync.Pool // of *[]byte
+	exchanges sync.Pool
+	waiting   sync.Pool               // of *impatience
+	bases     found[string, *url.URL] // the nodes' addresses
 }
 
 // New makes a proxy.
 func New(cfg Config) *Proxy {
 	cfg = cfg.withDefaults()
-	return &Proxy{cfg: cfg, waits: waits{gauge: cfg.Metrics.waiting}, budget: cfg.Budget, flying: flying{limit: int64(cfg.MaxInFlight)}, buffers: sync.Pool{New: func() any { return new([copyBuffer]byte) }},
+	p := &Proxy{cfg: cfg, waits: waits{gauge: cfg.Metrics.waiting}, budget: cfg.Budget, flying: flying{limit: int64(cfg.MaxInFlight)}, buffers: sync.Pool{New: func() any { return new([copyBuffer]byte) }},
 		gathers: sync.Pool{New: func() any { return new([]byte) }},
-		headers: sync.Pool{New: func() any { return make(http.Header) }},
 	}
+	p.exchanges.New = p.newExchange
+	p.waiting.New = func() any { return &impatience{} }
+	return p
 }
 
 // Lend says when a listener lends out the proxy's own identity.
@@ -181,12 +185,26 @@ func (p *Proxy) Handler(policy Policy) http.Handler {
 
 // Serve serves one request as a handler for a policy does.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, policy Policy) {
-	x := &exchange{p: p, policy: policy, w: w, r: r, began: time.Now()}
+	x, _ := p.exchanges.Get().(*exchange)
+	x.w, x.r, x.policy, x.began = w, r, policy, time.Now()
 	x.words = x.room[:0]
 	x.serve() //nolint:contextcheck // the exchange carries the request, whose context it uses
-	if x.outgoing != nil && !x.raced {
-		p.headers.Put(x.outgoing)
+	if !x.raced {
+		x.reset()
+		p.exchanges.Put(x)
 	}
+}
+
+// reset makes it that of no request. What it keeps is empty, and costs less than a new one.
+func (x *exchange) reset() {
+	clear(x.outgoing)
+	*x = exchange{p: x.p, outgoing: x.outgoing, tell: x.tell}
+}
+
+func (p *Proxy) newExchange() any {
+	x := &exchange{p: p, outgoing: make(http.Header)}
+	x.tell = x.passInterim
+	return x
 }
 
 // set is h.Set for a name in canonical form.
@@ -206,7 +224,7 @@ type exchange struct {
 	began  time.Time
 
 	target   target
-	body     *body
+	body     body
 	fields   bodyFields // of a small JSON body; filled when the decision needs it
 	decision routing.Decision
 	token    clientToken
@@ -228,10 +246,14 @@ type exchange struct {
 	strange  []string // homes that did not know the token
 	interim  interim
 
-	outgoing http.Header // of the request to Vault; kept from attempt to attempt
-	raced    bool        // two requests were under way at the same time
-	words    []string    // values of headers
-	room     [6]string   // for them
+	// The request to Vault, in the same place for each attempt but where two of them
+	// were under way at the same time.
+	sending  sending
+	outgoing http.Header
+	raced    bool
+	tell     func(int, textproto.MIMEHeader) error // passInterim
+	words    []string                              // values of headers
+	room     [6]string                             // for them
 }
 
 // serve is the life of a request.

@@ -168,11 +168,9 @@ func (x *exchange) patience(a *answer, last bool) interface{ stop() } {
 		x.body.moves = w.wait // an upload may take its time
 		return w
 	}
-	p := &impatience{p: x.p, a: a, last: last}
-	p.mu.Lock() // the timer is set before its function runs
-	defer p.mu.Unlock()
-	p.timer = time.AfterFunc(x.p.cfg.AttemptTimeout, p.look)
-	return p
+	i, _ := x.p.waiting.Get().(*impatience)
+	i.start(x.p, a, last)
+	return i
 }
 
 // impatience looks now and then whether an attempt is still worth waiting for.
@@ -182,15 +180,29 @@ type impatience struct {
 	last bool
 
 	mu    sync.Mutex
-	timer *time.Timer // nil: it was stopped
+	on    bool
+	timer *time.Timer
+}
+
+func (i *impatience) start(p *Proxy, a *answer, last bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.p, i.a, i.last, i.on = p, a, last, true
+	if i.timer == nil {
+		i.timer = time.AfterFunc(p.cfg.AttemptTimeout, i.look)
+		return
+	}
+	i.timer.Reset(p.cfg.AttemptTimeout)
 }
 
 func (i *impatience) look() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if !i.on {
+		return
+	}
 	now, ok := i.p.cfg.Health.Topology().Cluster(i.a.cluster.Name)
 	switch {
-	case i.timer == nil:
 	case !i.last, !ok, !now.Usable(), leaderless(now, i.a.address), time.Since(i.a.began) >= i.p.cfg.AnswerTimeout:
 		i.a.life.End(errAnswerTimeout)
 	default:
@@ -201,8 +213,10 @@ func (i *impatience) look() {
 func (i *impatience) stop() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.timer.Stop()
-	i.timer = nil
+	i.on, i.a = false, nil
+	if i.timer.Stop() {
+		i.p.waiting.Put(i) // else its function is about to run, and must find nobody
+	}
 }
 
 // watchdog gives up unless it is stopped, or told again and again to wait.
@@ -267,20 +281,27 @@ func mustNotForward(c *health.Cluster, address string) bool {
 	return standby && led
 }
 
+// sending is a request to Vault.
+type sending struct {
+	call http1.Call
+	req  http.Request
+	url  url.URL
+}
+
 // call makes the upstream request: the client's method, path, query, header and body, byte
 // for byte, with the token exchanged.
 func (x *exchange) call(address string, token tokencache.Token, repeatable bool) *http1.Call {
 	base := x.p.bases.get(address, parsed)
-	whole := &struct {
-		call http1.Call
-		req  http.Request
-		url  url.URL
-	}{}
+	whole := &x.sending
+	if x.raced {
+		whole = &sending{}
+	}
 	whole.url = url.URL{
 		Scheme: base.Scheme, Host: base.Host,
 		Opaque: x.target.path, RawQuery: x.target.query,
 		ForceQuery: x.target.hasQuery && x.target.query == "",
 	}
+	whole.req, whole.call = http.Request{}, http1.Call{}
 	out := &whole.req
 	out.Method, out.URL, out.Header = x.r.Method, &whole.url, x.upstreamHeader()
 	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1 // without them, net/http does not wait for a 100
@@ -297,7 +318,7 @@ func (x *exchange) call(address string, token tokencache.Token, repeatable bool)
 		out.Trailer = x.r.Trailer // filled when the body is read
 	}
 	call := &whole.call
-	call.Request, call.Repeatable, call.Interim = out, repeatable, x.passInterim
+	call.Request, call.Repeatable, call.Interim = out, repeatable, x.tell
 	x.body.attach(call)
 	return call
 }

@@ -21,7 +21,8 @@ type link struct {
 	conn   net.Conn
 	in     input
 	out    []byte
-	since  time.Time // when it was kept
+	header http.Header // of the answer
+	since  time.Time   // when it was kept
 	reused bool
 	counts interface{ Written() int64 } // of the bytes that went out below TLS; nil: there is none
 
@@ -34,7 +35,7 @@ type link struct {
 }
 
 func newLink(t *Transport, n *node, conn net.Conn) *link {
-	l := &link{t: t, node: n, conn: conn, in: newInput(conn)}
+	l := &link{t: t, node: n, conn: conn, in: newInput(conn), header: make(http.Header)}
 	for below := conn; ; {
 		if counts, ok := below.(interface{ Written() int64 }); ok && below != conn {
 			l.counts = counts
@@ -157,7 +158,8 @@ func (l *link) answer(call *Call) (*http.Response, error) {
 	if err := readStatus(resp, line); err != nil {
 		return nil, err
 	}
-	resp.Header = make(http.Header, 8)
+	clear(l.header)
+	resp.Header = l.header
 	f, err := readFields(fields, resp.Header)
 	if err != nil {
 		return nil, err

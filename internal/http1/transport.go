@@ -68,12 +68,15 @@ type Call struct {
 // errClosed: the other end closed a connection that was kept.
 var errClosed = errors.New("the connection was closed before an answer came")
 
-// Send sends a request and reads the head of its answer, whose body has to be closed. sent
-// reports, beside an error, whether a part of the request may have arrived.
+// Send sends a request and reads the head of its answer, whose body has to be closed: until
+// then its header is good. sent reports, beside an error, whether a part of the request may
+// have arrived. Nothing of the call is used after that.
 func (t *Transport) Send(ctx context.Context, call *Call) (resp *http.Response, sent bool, err error) {
 	n := t.node(call.Address)
-	if err := n.active.Acquire(ctx, 1); err != nil {
-		return nil, false, err //nolint:wrapcheck // the context's
+	if !n.active.TryAcquire(1) {
+		if err := n.active.Acquire(ctx, 1); err != nil {
+			return nil, false, err //nolint:wrapcheck // the context's
+		}
 	}
 	resp, sent, err = t.try(ctx, n, call)
 	if err != nil {

@@ -19,6 +19,7 @@ type sentinel struct {
 	conn  countsWrites
 	start int64
 	wrote bool // used where the connection does not count
+	over  bool // the call is
 }
 
 // trace also tells of 1xx answers.
@@ -27,8 +28,22 @@ func (s *sentinel) trace(ctx context.Context, interim func(int, textproto.MIMEHe
 		GotConn:          s.gotConn,
 		WroteHeaderField: func(string, []string) { s.headersWritten() },
 		WroteHeaders:     s.headersWritten,
-		Got1xxResponse:   interim,
+		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.over || interim == nil {
+				return nil
+			}
+			return interim(status, h)
+		},
 	})
+}
+
+// end ends the telling of 1xx answers.
+func (s *sentinel) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
 }
 
 func (s *sentinel) gotConn(info httptrace.GotConnInfo) {

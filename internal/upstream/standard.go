@@ -15,17 +15,16 @@ import (
 func (l *line) viaStandard(ctx context.Context, call *http1.Call) (resp *http.Response, sent bool, err error) {
 	var s sentinel
 	req := call.Request.WithContext(s.trace(ctx, call.Interim)) // a copy: the caller's stays as it is
-	req.Header = req.Header.Clone()                             // net/http's goroutines may outlive the call
-	req.Host = call.Host
-	if via, _ := l.proxied(req); via != nil && req.URL.Scheme == "http" {
-		u := *req.URL // a proxy is asked for the whole URL; Opaque alone would hide the host
-		u.Opaque = "//" + u.Host + u.Opaque
-		req.URL = &u
+	u := *req.URL
+	req.URL, req.Header, req.Host = &u, req.Header.Clone(), call.Host // net/http's goroutines may outlive the call
+	if via, _ := l.proxied(req); via != nil && u.Scheme == "http" {
+		u.Opaque = "//" + u.Host + u.Opaque // a proxy is asked for the whole URL; Opaque alone would hide the host
 	}
 	if req.Body == nil {
 		attach(req, call)
 	}
 	resp, err = l.Transport.RoundTrip(req)
+	s.end()
 	return resp, err == nil || s.happened(), err //nolint:wrapcheck // what went wrong is judged by its type
 }
 
