@@ -76,11 +76,8 @@ func (x *exchange) head(cluster string) {
 // copyAnswer streams the answer as it comes. An answer that breaks off upstream
 // breaks off for the client too, so that it is not taken for whole.
 func (x *exchange) copyAnswer(a *answer) {
-	dropHopByHop(a.resp.Header)
 	h := x.w.Header()
-	for name, values := range a.resp.Header {
-		h[name] = values
-	}
+	passOn(h, a.resp.Header)
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or net/http would guess one
 	}
@@ -137,7 +134,7 @@ func (x *exchange) stream(resp *http.Response) error {
 // teaches reports whether the answer has to be looked into.
 func (x *exchange) teaches(a *answer) bool {
 	d := x.decision
-	return a.resp.StatusCode < 300 && x.r.Method != http.MethodHead && a.resp.Header.Get("Content-Encoding") == "" &&
+	return a.resp.StatusCode < 300 && x.r.Method != http.MethodHead && first(a.resp.Header, "Content-Encoding") == "" &&
 		(d.Learns || d.Special != routing.Plain || (d.Class == routing.Owner && d.Subject != routing.NoSubject))
 }
 

@@ -22,7 +22,7 @@ func (x *exchange) guard() *failure {
 		return &failure{code: routing.BadRequest, text: "only requests in origin form (a path) are served; this is not a forward proxy"}
 	}
 	x.target.path, x.target.query, x.target.hasQuery = strings.Cut(r.RequestURI, "?")
-	if x.policy.RequireHeader && r.Header.Get("X-Vault-Request") != "true" {
+	if x.policy.RequireHeader && first(r.Header, "X-Vault-Request") != "true" {
 		return &failure{code: missingHeader, text: `missing header "X-Vault-Request: true"`}
 	}
 	if err := x.body.read(x.w, r, int64(x.p.cfg.KeepBody)); err != nil {
@@ -34,16 +34,41 @@ func (x *exchange) guard() *failure {
 // dropHopByHop removes the headers that concern one connection only (RFC 9110 7.6.1), and
 // what Connection names besides. Trailer stays: it announces what follows the body.
 func dropHopByHop(h http.Header) {
-	for _, line := range h["Connection"] {
+	dropNamed(h, h["Connection"])
+	for name := range h {
+		if hopByHop(name) {
+			delete(h, name)
+		}
+	}
+}
+
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// dropNamed removes what the lines of Connection name.
+func dropNamed(h http.Header, lines []string) {
+	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
 			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); !endToEnd(name) {
 				delete(h, name)
 			}
 		}
 	}
-	for _, name := range [...]string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Transfer-Encoding", "Upgrade"} {
-		delete(h, name)
+}
+
+// passOn copies what is not for one connection only. The values are not copied.
+func passOn(to, from http.Header) {
+	for name, values := range from {
+		if !hopByHop(name) {
+			to[name] = values
+		}
 	}
+	dropNamed(to, from["Connection"])
 }
 
 // endToEnd finds headers that are for the other end, whatever Connection says of them
@@ -64,7 +89,7 @@ func endToEnd(name string) bool {
 
 // websocket reports whether the client asks for the one upgrade that Vault speaks.
 func websocket(h http.Header) bool {
-	return strings.EqualFold(h.Get("Upgrade"), "websocket") && strings.Contains(strings.ToLower(h.Get("Connection")), "upgrade")
+	return strings.EqualFold(first(h, "Upgrade"), "websocket") && strings.Contains(strings.ToLower(h.Get("Connection")), "upgrade")
 }
 
 // asksForWebsocket is wider: the client may have meant one, so it may go on with
@@ -90,10 +115,7 @@ func takesTrailers(h http.Header) bool {
 // changed.
 func (x *exchange) upstreamHeader() http.Header {
 	from, h := x.r.Header, x.emptyHeader()
-	for name, values := range from {
-		h[name] = values
-	}
-	dropHopByHop(h)
+	passOn(h, from)
 	if takesTrailers(from) {
 		x.set(h, "Te", "trailers")
 	}

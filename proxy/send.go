@@ -85,7 +85,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		req.Header.Set(noForwarding, "true")
 	}
 	a.watch = x.p.cfg.Observer.Attempt(x.r.Context(), c.Name, address, req.Header)
-	a.unforwarded = req.Header.Get(noForwarding) == "true"
+	a.unforwarded = first(req.Header, noForwarding) == "true"
 	x.demand(req.Header, a)
 	resp, sent, err := x.transfer(a, call) //nolint:bodyclose // answer.close does, once the client has it
 	if err != nil {
@@ -97,7 +97,7 @@ func (x *exchange) send(c *health.Cluster, address string, token tokencache.Toke
 		a.fail(err, true)
 		return a
 	}
-	a.out.json = strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
+	a.out.json = strings.HasPrefix(first(resp.Header, "Content-Type"), "application/json")
 	if resp.StatusCode >= 400 {
 		a.out.text = peek(resp)
 	}

@@ -30,10 +30,9 @@ func readFields(text string, h http.Header) (framing, error) {
 		line, rest, _ := strings.Cut(text, "\r\n")
 		name, value, ok := strings.Cut(line, ":")
 		value = trim(value)
-		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+		if name, ok = canonical(name, ok); !ok || !httpguts.ValidHeaderFieldValue(value) {
 			return f, errFraming
 		}
-		name = textproto.CanonicalMIMEHeaderKey(name)
 		if err := f.see(name, value); err != nil {
 			return f, err
 		}
@@ -48,6 +47,28 @@ func readFields(text string, h http.Header) (framing, error) {
 		text = rest
 	}
 	return f, nil
+}
+
+// canonical checks a name, and spells it as Go does. Most come so.
+func canonical(name string, ok bool) (string, bool) {
+	upper, is := true, ok && name != ""
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'a' <= c && c <= 'z':
+			is = is && !upper
+		case 'A' <= c && c <= 'Z':
+			is = is && upper
+		case '0' <= c && c <= '9', c == '-':
+		default:
+			is = false
+		}
+		upper = c == '-'
+	}
+	if is {
+		return name, true
+	}
+	return textproto.CanonicalMIMEHeaderKey(name), ok && httpguts.ValidHeaderFieldName(name)
 }
 
 // trim takes blanks off both ends.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -75,7 +76,8 @@ func (w *writer) WriteHeader(status int) {
 }
 
 func (w *writer) interim(status int) {
-	b := append(statusLine(nil, 1, status), w.fields(nil)...)
+	b, _ := w.fields(statusLine(nil, 1, status))
+	w.trailer = nil
 	w.broken = errors.Join(w.broken, w.c.write(append(b, "\r\n"...)))
 }
 
@@ -91,43 +93,42 @@ func (w *writer) proceed() error {
 
 // begin makes the head, up to the line that tells the length.
 func (w *writer) begin(status int) {
-	r, h := w.c.r, w.header
+	r := w.c.r
 	w.status = status
-	if !w.c.body.drain() || w.c.s.leaving.Load() || hasConnection(h, "close") {
-		w.close = true
-	}
-	length, lengthErr := number(h.Get("Content-Length"), 10, 18)
-	switch {
-	case r.Method == http.MethodHead, status == http.StatusNoContent, status == http.StatusNotModified, status < 200:
-		w.ending = bare
-	case lengthErr == nil:
-		w.ending, w.length = told, length
-	}
 	b := statusLine((*w.pending)[:0], r.ProtoMinor, status)
-	b = w.fields(b)
-	if w.ending == told || r.Method == http.MethodHead && lengthErr == nil && status != http.StatusNoContent && status != http.StatusNotModified {
-		b = field(b, "Content-Length", h.Get("Content-Length"))
+	b, said := w.fields(b)
+	w.close = w.close || said.close || !w.c.body.drain() || w.c.s.leaving.Load()
+	length, err := number(said.length, 10, 18)
+	switch {
+	case status == http.StatusNoContent, status == http.StatusNotModified, status < 200:
+		w.ending = bare
+	case r.Method == http.MethodHead:
+		w.ending = bare
+		if err == nil {
+			b = field(b, "Content-Length", said.length)
+		}
+	case err == nil:
+		w.ending, w.length = told, length
+		b = field(b, "Content-Length", said.length)
 	}
-	if _, ok := h["Date"]; !ok {
+	if !said.date {
 		b = w.c.s.date(append(b, "Date: "...))
 	}
-	switch {
-	case w.ending == undecided && r.ProtoMinor == 0:
-		// it ends with the connection, or is told
-	case w.close:
-		b = append(b, "Connection: close\r\n"...)
-	case r.ProtoMinor == 0:
-		b = append(b, "Connection: keep-alive\r\n"...)
-	}
-	if w.ending == told || w.ending == bare {
-		b = append(b, "\r\n"...)
+	if w.ending != undecided {
+		b = append(w.connection(b), "\r\n"...)
 	}
 	*w.pending = b
-	for _, line := range h["Trailer"] {
-		for name := range strings.SplitSeq(line, ",") {
-			w.trailer = append(w.trailer, textproto.CanonicalMIMEHeaderKey(trim(name)))
-		}
+}
+
+// connection says what becomes of it, where that is not plain.
+func (w *writer) connection(b []byte) []byte {
+	switch {
+	case w.close:
+		return append(b, "Connection: close\r\n"...)
+	case w.c.r.ProtoMinor == 0:
+		return append(b, "Connection: keep-alive\r\n"...)
 	}
+	return b
 }
 
 // decide tells how the body ends, and sends what was held.
@@ -143,15 +144,7 @@ func (w *writer) decide(whole bool) {
 	default:
 		w.ending, w.close = byClose, true
 	}
-	if w.c.r.ProtoMinor == 0 {
-		b = append(b, "Connection: "...)
-		if w.close {
-			b = append(b, "close\r\n"...)
-		} else {
-			b = append(b, "keep-alive\r\n"...)
-		}
-	}
-	*w.pending = append(b, "\r\n"...)
+	*w.pending = append(w.connection(b), "\r\n"...)
 	held := w.held
 	w.held = w.held[:0]
 	if len(held) > 0 {
@@ -327,15 +320,6 @@ func (w *writer) trailers() {
 	}
 }
 
-func hasConnection(h http.Header, token string) bool {
-	for _, line := range h["Connection"] {
-		if hasToken(line, token) {
-			return true
-		}
-	}
-	return false
-}
-
 func statusLine(b []byte, minor, status int) []byte {
 	b = append(append(b, "HTTP/1."...), byte('0'+minor), ' ')
 	b = strconv.AppendInt(b, int64(status), 10)
@@ -348,25 +332,50 @@ func statusLine(b []byte, minor, status int) []byte {
 	return append(b, "\r\n"...)
 }
 
+// said is what a header says of the answer.
+type said struct {
+	length      string
+	date, close bool
+}
+
 // fields adds the header's lines but those that are about the connection, or framing.
-func (w *writer) fields(b []byte) []byte {
+func (w *writer) fields(b []byte) ([]byte, said) {
+	var s said
 	for name, values := range w.header {
 		switch name {
-		case "Content-Length", "Transfer-Encoding", "Connection":
+		case "Content-Length":
+			s.length = strings.Join(values, ",") // of several, none is taken
+			continue
+		case "Connection":
+			s.close = slices.ContainsFunc(values, func(line string) bool { return hasToken(line, "close") })
+			continue
+		case "Transfer-Encoding":
 			continue
 		case "Content-Type":
 			if w.status == http.StatusNotModified {
 				continue
 			}
+		case "Date":
+			s.date = true
+		case "Trailer":
+			w.announce(values)
 		}
-		if strings.HasPrefix(name, http.TrailerPrefix) {
+		if len(name) > len(http.TrailerPrefix) && strings.HasPrefix(name, http.TrailerPrefix) {
 			continue
 		}
 		for _, value := range values {
 			b = field(b, name, value)
 		}
 	}
-	return b
+	return b, s
+}
+
+func (w *writer) announce(lines []string) {
+	for _, line := range lines {
+		for name := range strings.SplitSeq(line, ",") {
+			w.trailer = append(w.trailer, textproto.CanonicalMIMEHeaderKey(trim(name)))
+		}
+	}
 }
 
 // field adds a line. A value never ends it early.
