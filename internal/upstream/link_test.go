@@ -212,3 +212,33 @@ func TestATunnelThroughAProxyIsChecked(t *testing.T) {
 		t.Error("a certificate of nobody was taken")
 	}
 }
+
+// TestAKeptConnectionThatWasClosedIsNotUsed: a write over it would have an unknown outcome.
+func TestAKeptConnectionThatWasClosedIsNotUsed(t *testing.T) {
+	t.Parallel()
+	for _, secure := range []bool{false, true} {
+		var served atomic.Int32
+		srv, dialled := counting(t, func(http.ResponseWriter, *http.Request) { served.Add(1) }, secure)
+		a := Cluster{Name: "a"}
+		if secure {
+			a.TLS = trust(srv)
+		}
+		p := New(Config{Clusters: []Cluster{a}, NoHTTP2: true})
+		t.Cleanup(p.Close)
+		for i := range int32(20) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL+"/v1/x", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, sent, err := p.Send(t.Context(), "a", callOf(req), false)
+			if err != nil {
+				t.Fatalf("secure %v, request %d: sent %v, %v", secure, i, sent, err)
+			}
+			_ = resp.Body.Close()
+			srv.CloseClientConnections()
+			if served.Load() != i+1 || dialled.Load() != i+1 {
+				t.Fatalf("secure %v: %d requests over %d connections, want %d", secure, served.Load(), dialled.Load(), i+1)
+			}
+		}
+	}
+}

@@ -148,6 +148,9 @@ func (c *countingConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// NetConn is the connection below.
+func (c *countingConn) NetConn() net.Conn { return c.Conn }
+
 // Written is how many bytes were given to Write so far.
 func (c *countingConn) Written() int64 { return c.written.Load() }
 

@@ -50,7 +50,7 @@ func (s *sentinel) gotConn(info httptrace.GotConnInfo) {
 	conn := info.Conn
 	for { // below TLS, and what else there is
 		outer, ok := conn.(interface{ NetConn() net.Conn })
-		if !ok {
+		if _, counts := conn.(countsWrites); counts || !ok {
 			break
 		}
 		conn = outer.NetConn()
