@@ -2,6 +2,7 @@ package http1
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -214,6 +215,9 @@ func readStatus(resp *http.Response, line string) error {
 // appendRequest makes a request's bytes.
 func appendRequest(b []byte, call *Call) ([]byte, error) {
 	r := call.Request
+	if !httpguts.ValidHeaderFieldName(r.Method) || !validTarget(r.URL.Opaque) || !validTarget("?"+r.URL.RawQuery) {
+		return nil, errors.New("the request line can't be sent")
+	}
 	b = append(append(append(b, r.Method...), ' '), r.URL.Opaque...)
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		b = append(append(b, '?'), r.URL.RawQuery...)

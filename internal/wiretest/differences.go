@@ -68,7 +68,7 @@ func ofMessages() []Difference {
 		},
 		{
 			Name: "Pragma",
-			Text: "`Pragma: no-cache` without a `Cache-Control` gets `Cache-Control: no-cache` beside it, both ways.",
+			Text: "`Pragma: no-cache` without a `Cache-Control` may get `Cache-Control: no-cache` beside it, both ways: where it goes by HTTP/2, or a body is streamed.",
 			both: func(m *Message) {
 				if m.Get("Pragma") == "no-cache" && !m.has("Cache-Control") {
 					m.add("Cache-Control", "no-cache")
@@ -132,7 +132,7 @@ func ofRequests() []Difference {
 		},
 		{
 			Name: "refusals",
-			Text: "Refused with 400, in Vault's error shape, though Vault would serve them: a folded header line, a line ending in LF alone, a space where none belongs, `Content-Length` more than once or beside `Transfer-Encoding`, `Transfer-Encoding` in HTTP/1.0, an absolute URL, CONNECT, `Upgrade` together with bytes of another request, and paths that don't begin with `/v1/`, or leave it with `..`. Headers of more than 64 KiB are refused with 431. Upgrades other than to a websocket (h2c) are ignored.",
+			Text: "Refused with 400, in Vault's error shape, though Vault would serve them: a folded header line, a line ending in LF alone, a space where none belongs, `Content-Length` more than once or beside `Transfer-Encoding`, `Transfer-Encoding` in HTTP/1.0, an absolute URL, CONNECT, and paths that don't begin with `/v1/`, or leave it with `..`. Headers of more than 64 KiB are refused with 431. Upgrades other than to a websocket (h2c) are ignored.",
 		},
 		{
 			Name: "slow clients",
