@@ -43,6 +43,7 @@ type writer struct {
 	held    []byte // undecided
 	pending *[]byte
 	trailer []string // announced
+	trails  bool     // there are trailers to come
 	close   bool
 	broken  error
 
@@ -53,7 +54,7 @@ type writer struct {
 func (w *writer) start(r *http.Request) {
 	clear(w.header)
 	w.status, w.ending, w.length, w.written, w.held, w.trailer = 0, undecided, 0, 0, w.held[:0], nil
-	w.close, w.broken = r.Close, nil
+	w.close, w.broken, w.trails = r.Close, nil, false
 	w.pending, _ = w.c.s.outputs.Get().(*[]byte)
 }
 
@@ -77,7 +78,7 @@ func (w *writer) WriteHeader(status int) {
 
 func (w *writer) interim(status int) {
 	b, _ := w.fields(statusLine(nil, 1, status))
-	w.trailer = nil
+	w.trailer, w.trails = nil, false
 	w.broken = errors.Join(w.broken, w.c.write(append(b, "\r\n"...)))
 }
 
@@ -272,9 +273,10 @@ func (w *writer) finish() bool {
 func (w *writer) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ending == undecided {
+		w.decide(!w.trails)
+	}
 	switch w.ending {
-	case undecided:
-		w.decide(true)
 	case chunks:
 		*w.pending = append(*w.pending, "0\r\n"...)
 		w.trailers()
@@ -361,6 +363,7 @@ func (w *writer) fields(b []byte) ([]byte, said) {
 			w.announce(values)
 		}
 		if len(name) > len(http.TrailerPrefix) && strings.HasPrefix(name, http.TrailerPrefix) {
+			w.trails = true
 			continue
 		}
 		for _, value := range values {
@@ -371,6 +374,7 @@ func (w *writer) fields(b []byte) ([]byte, said) {
 }
 
 func (w *writer) announce(lines []string) {
+	w.trails = true
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
 			w.trailer = append(w.trailer, textproto.CanonicalMIMEHeaderKey(trim(name)))
