@@ -171,6 +171,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	case w.ending == bare:
 		return 0, http.ErrBodyNotAllowed
 	case w.ending == told && w.written+int64(len(p)) > w.length:
+		w.written = w.length + 1 // what comes behind the gap must not fill it up
 		return 0, http.ErrContentLength
 	case w.ending == undecided && len(w.held)+len(p) <= heldBody:
 		w.held = append(w.held, p...)
