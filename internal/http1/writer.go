@@ -219,6 +219,9 @@ func (w *writer) flush() {
 
 // FlushError implements http.Flusher for http.ResponseController.
 func (w *writer) FlushError() error {
+	if w.hijacked {
+		return http.ErrHijacked
+	}
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -244,7 +247,7 @@ func (w *writer) SetReadDeadline(t time.Time) error {
 func (w *writer) SetWriteDeadline(time.Time) error { return nil }
 
 // Hijack implements http.Hijacker. Nothing must have been answered. The connection has no
-// deadlines and is the caller's.
+// deadlines and is the caller's; the server neither waits for it nor closes it.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.status != 0 || w.hijacked {
 		return nil, nil, http.ErrHijacked
@@ -254,7 +257,11 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.release()
 	_ = w.c.raw.SetDeadline(time.Time{}) // where there are none, there are none
 	w.c.s.cfg.State(w.c.raw, http.StateHijacked)
-	return w.c.raw, bufio.NewReadWriter(bufio.NewReader(&w.c.in), bufio.NewWriter(w.c.raw)), nil
+	w.c.s.forget(w.c)
+	early := w.c.in.buffered()
+	r := bufio.NewReaderSize(&w.c.in, max(early, outputBuffer))
+	_, _ = r.Peek(early) // Buffered tells of it
+	return w.c.raw, bufio.NewReadWriter(r, bufio.NewWriter(w.c.raw)), nil
 }
 
 // finish ends the answer and sends what is left; false: the connection ends here.
