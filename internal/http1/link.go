@@ -174,7 +174,7 @@ func (l *link) answer(call *Call) (*http.Response, error) {
 		}
 	}
 	resp.Request, resp.ContentLength, resp.Close = call.Request, f.length, f.close
-	whole.body = answerBody{link: l, keep: !f.close && (resp.ProtoMinor == 1 || f.keepAlive)}
+	whole.body = answerBody{link: l, keep: !f.close && (resp.ProtoMinor == 1 || f.keepAlive) && resp.StatusCode != http.StatusSwitchingProtocols}
 	if bodiless(call.Request.Method, resp.StatusCode) {
 		if f.length < 0 {
 			resp.ContentLength = 0
