@@ -97,7 +97,8 @@ func (t *Transport) try(ctx context.Context, n *node, call *Call) (resp *http.Re
 	if err != nil {
 		return nil, sent, fmt.Errorf("connecting to %s: %w", call.Address, err)
 	}
-	return newLink(t, n, conn).exchange(ctx, call)
+	resp, again, err := newLink(t, n, conn).exchange(ctx, call)
+	return resp, sent || again, err
 }
 
 func (t *Transport) node(address string) *node {
