@@ -214,7 +214,7 @@ func (b *answerBody) Close() error {
 	b.closed = true
 	l := b.link
 	defer l.node.active.Release(1)
-	if !l.detach() || !b.keep || !b.over || b.err != nil || l.in.buffered() > 0 {
+	if !l.detach() || !b.keep || !b.over || b.err != nil || l.hasMore() {
 		return l.conn.Close() //nolint:wrapcheck // says it all
 	}
 	l.t.put(l)
