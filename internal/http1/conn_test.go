@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // pipes is a listener for connections within the process.
@@ -50,7 +51,7 @@ func start(t *testing.T, cfg Config) *house {
 	t.Helper()
 	h := &house{t: t, l: &pipes{in: make(chan net.Conn), over: make(chan struct{})}, served: make(chan error, 1)}
 	h.l.end = sync.OnceFunc(func() { close(h.l.over) })
-	cfg.ErrorLog = log.New(io.Discard, "", 0)
+	cfg.ErrorLog = zap.NewStdLog(zap.NewNop())
 	cfg.State = func(c net.Conn, s http.ConnState) { h.states.Store(c, s) }
 	h.Server = NewServer(cfg)
 	go func() { h.served <- h.Serve(h.l) }()
@@ -479,8 +480,8 @@ func TestShutdown(t *testing.T) {
 		}
 		_ = tunnel.Close()
 		late, theirs := net.Pipe()
-		h.Server.start(theirs)
-		if _, err := late.Read(make([]byte, 1)); err != io.EOF {
+		h.start(theirs)
+		if _, err := late.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("somebody was let in: %v", err)
 		}
 	})
@@ -573,7 +574,7 @@ func TestAcceptFails(t *testing.T) {
 		over := make(chan struct{})
 		close(over)
 		l := &failing{&pipes{over: over, end: func() {}}, []error{full, full, full, broken}}
-		s := NewServer(Config{Handler: http.NotFoundHandler(), ErrorLog: log.New(io.Discard, "", 0)})
+		s := NewServer(Config{Handler: http.NotFoundHandler(), ErrorLog: zap.NewStdLog(zap.NewNop())})
 		if err := s.Serve(l); !errors.Is(err, broken) || len(l.errs) > 0 {
 			t.Errorf("%v, %d errors to come", err, len(l.errs))
 		}

@@ -3,9 +3,9 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
-	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // fake is a connection that gives what a reader has and keeps what is written. It has no
@@ -50,7 +52,7 @@ func source(in []byte, byteByByte bool) io.Reader {
 
 // serve serves a connection to its end.
 func serve(raw net.Conn, h http.Handler) {
-	s := NewServer(Config{Handler: h, ErrorLog: log.New(io.Discard, "", 0)})
+	s := NewServer(Config{Handler: h, ErrorLog: zap.NewStdLog(zap.NewNop())})
 	s.running.Add(1)
 	newConn(s, raw).serve()
 }
@@ -94,7 +96,7 @@ func statuses(t *testing.T, out string, asked []seen) []int {
 			req.Method = asked[len(got)].method
 		}
 		resp, err := http.ReadResponse(r, req)
-		if err == io.ErrUnexpectedEOF || err == io.EOF {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 			return got
 		}
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/zap"
 	"pgregory.net/rapid"
 )
 
@@ -46,7 +46,7 @@ func (l *once) Addr() net.Addr { return &net.UnixAddr{Name: "once"} }
 // standardly serves a connection by net/http, to its end.
 func standardly(raw net.Conn, h http.Handler) {
 	l := newOnce(raw)
-	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), ConnState: func(_ net.Conn, s http.ConnState) {
+	s := &http.Server{Handler: h, ErrorLog: zap.NewStdLog(zap.NewNop()), ConnState: func(_ net.Conn, s http.ConnState) {
 		if s == http.StateClosed || s == http.StateHijacked {
 			_ = l.Close()
 		}
