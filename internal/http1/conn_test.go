@@ -580,3 +580,41 @@ func TestAcceptFails(t *testing.T) {
 		}
 	})
 }
+
+// Who still reads a body when its handler has answered is told so, and holds nobody up.
+func TestBodyReaderOutlivesItsHandler(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			told := make(chan error, 1)
+			h := start(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				begun, body, deadlines := make(chan struct{}), r.Body, http.NewResponseController(w)
+				go func() {
+					for i := 0; ; i++ {
+						_ = deadlines.SetReadDeadline(time.Now().Add(time.Hour))
+						if _, err := body.Read(make([]byte, 10)); err != nil {
+							told <- err
+							return
+						}
+						if i == 100 {
+							close(begun)
+						}
+					}
+				}()
+				<-begun
+			})})
+			c := h.dial()
+			go func() {
+				_, _ = io.WriteString(c, head+"Content-Length: 10000000\r\n\r\n")
+				_, _ = io.CopyN(c, zeros{}, 5_000) // and then it stalls
+			}()
+			if resp, _ := c.hear(); resp.StatusCode != 200 || !resp.Close {
+				t.Errorf("%v", resp)
+			}
+			c.after(0, time.Second)
+			if err := <-told; !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, http.ErrBodyReadAfterClose) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
