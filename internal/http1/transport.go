@@ -72,6 +72,9 @@ var errClosed = errors.New("the connection was closed before an answer came")
 // then its header is good. sent reports, beside an error, whether a part of the request may
 // have arrived. Nothing of the call is used after that.
 func (t *Transport) Send(ctx context.Context, call *Call) (resp *http.Response, sent bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err //nolint:wrapcheck // the context's
+	}
 	n := t.node(call.Address)
 	if !n.active.TryAcquire(1) {
 		if err := n.active.Acquire(ctx, 1); err != nil {
