@@ -149,8 +149,9 @@ func tell(method string, in []byte, byteByByte bool) (a heard) {
 		return a
 	}
 	body, err := io.ReadAll(resp.Body)
+	header := resp.Header.Clone() // it is good until the body is closed
 	_ = resp.Body.Close()
-	a = heard{status: resp.StatusCode, length: resp.ContentLength, header: resp.Header, body: string(body), broken: err != nil, trailer: resp.Trailer, kept: idleOf(tr) == 1}
+	a = heard{status: resp.StatusCode, length: resp.ContentLength, header: header, body: string(body), broken: err != nil, trailer: resp.Trailer, kept: idleOf(tr) == 1}
 	if a.kept {
 		a.at = out.n
 	}
@@ -774,6 +775,31 @@ func TestSentOverTheFirst(t *testing.T) {
 	}
 }
 
+// endings are the kinds of contexts that a request may have, with what ends them.
+func endings(t *testing.T) map[string]func() (context.Context, func()) {
+	return map[string]func() (context.Context, func()){
+		"context": func() (context.Context, func()) { return context.WithCancel(t.Context()) },
+		"Life": func() (context.Context, func()) {
+			l := &Life{}
+			l.Begin(t.Context())
+			return l, func() { l.End(nil) }
+		},
+		"Life of a Life": func() (context.Context, func()) {
+			l, inner := &Life{}, &Life{}
+			l.Begin(t.Context())
+			inner.Begin(l)
+			return inner, func() { l.End(errors.New("x")) }
+		},
+		"context of a Life": func() (context.Context, func()) {
+			l := &Life{}
+			l.Begin(t.Context())
+			ctx, cancel := context.WithCancel(l)
+			t.Cleanup(cancel)
+			return ctx, func() { l.End(nil) }
+		},
+	}
+}
+
 // A context that ends ends the request wherever it is, and gives all back.
 func TestContextEnds(t *testing.T) {
 	t.Parallel()
@@ -796,26 +822,28 @@ func TestContextEnds(t *testing.T) {
 			hang(n, c)
 		}, false, true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				v := &vault{on: c.on}
-				tr, _ := transport(t, TransportConfig{MaxActive: 1, MaxIdle: 1, Dial: func(ctx context.Context, a string, s bool) (net.Conn, error) {
-					if c.dial {
-						<-ctx.Done()
-						return nil, ctx.Err()
+		for kind := range endings(t) {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					v := &vault{on: c.on}
+					tr, _ := transport(t, TransportConfig{MaxActive: 1, MaxIdle: 1, Dial: func(ctx context.Context, a string, s bool) (net.Conn, error) {
+						if c.dial {
+							<-ctx.Done()
+							return nil, ctx.Err()
+						}
+						return v.dial(ctx, a, s)
+					}}, nil)
+					ctx, end := endings(t)[kind]()
+					go func() { synctest.Wait(); end() }()
+					_, sent, err := tr.Send(ctx, callOf("PUT", "/v1/x", "x"))
+					if sent != c.sent || !errors.Is(err, context.Canceled) || !isFree(tr, 1) || idleOf(tr) != 0 {
+						t.Errorf("%v %v", sent, err)
 					}
-					return v.dial(ctx, a, s)
-				}}, nil)
-				ctx, cancel := context.WithCancel(t.Context())
-				go func() { synctest.Wait(); cancel() }()
-				_, sent, err := tr.Send(ctx, callOf("PUT", "/v1/x", "x"))
-				if sent != c.sent || !errors.Is(err, context.Canceled) || !isFree(tr, 1) || idleOf(tr) != 0 {
-					t.Errorf("%v %v", sent, err)
-				}
-				v.running.Wait() // the connection is closed
+					v.running.Wait() // the connection is closed
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -840,33 +868,61 @@ func TestContextEndsWhileWaiting(t *testing.T) {
 
 func TestContextEndsWithinTheBody(t *testing.T) {
 	t.Parallel()
-	for _, whole := range []bool{false, true} {
+	for name, say := range map[string]string{"half": "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "read, but not closed": ok} {
+		for kind := range endings(t) {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					tr, v := transport(t, TransportConfig{MaxActive: 1, MaxIdle: 1}, answers(say))
+					ctx, end := endings(t)[kind]()
+					resp, _, err := tr.Send(ctx, callOf("GET", "/v1/x", ""))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := io.ReadFull(resp.Body, make([]byte, 2)); err != nil {
+						t.Fatal(err)
+					}
+					go func() { synctest.Wait(); end() }()
+					if rest, err := io.ReadAll(resp.Body); err == nil && say != ok {
+						t.Errorf("%q %v", rest, err)
+					}
+					<-ctx.Done()
+					synctest.Wait()
+					_ = resp.Body.Close()
+					if !isFree(tr, 1) || idleOf(tr) != 0 {
+						t.Error("the connection is kept, or the slot")
+					}
+					v.running.Wait() // the connection is closed
+				})
+			})
+		}
+	}
+}
+
+// A context that ends behind its request ends nothing.
+func TestContextEndsLater(t *testing.T) {
+	t.Parallel()
+	for kind := range endings(t) {
 		synctest.Test(t, func(t *testing.T) {
-			say := "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
-			if whole {
-				say = ok // it was read, but not closed
-			}
-			tr, v := transport(t, TransportConfig{MaxActive: 1, MaxIdle: 1}, answers(say))
-			ctx, cancel := context.WithCancel(t.Context())
-			resp, _, err := tr.Send(ctx, callOf("GET", "/v1/x", ""))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadFull(resp.Body, make([]byte, 2)); err != nil {
-				t.Fatal(err)
-			}
-			go func() { synctest.Wait(); cancel() }()
-			if !whole {
-				if rest, err := io.ReadAll(resp.Body); err == nil {
-					t.Errorf("%q %v", rest, err)
+			tr, v := transport(t, TransportConfig{MaxActive: 1, MaxIdle: 1}, answers(ok))
+			for range 3 {
+				ctx, end := endings(t)[kind]()
+				resp, _, err := tr.Send(ctx, callOf("PUT", "/v1/x", "x"))
+				if body, err := finish(resp, err); body != "ok" || err != nil {
+					t.Errorf("%s: %q %v", kind, body, err)
 				}
+				end()
+				synctest.Wait()
 			}
-			<-ctx.Done()
-			_ = resp.Body.Close()
-			if !isFree(tr, 1) || idleOf(tr) != 0 {
-				t.Error("the connection is kept, or the slot")
+			if v.dials.Load() != 1 || idleOf(tr) != 1 {
+				t.Errorf("%s: %d connections", kind, v.dials.Load())
 			}
-			v.running.Wait() // the connection is closed
+			ctx, end := endings(t)[kind]()
+			end()
+			synctest.Wait()
+			if _, sent, err := tr.Send(ctx, callOf("PUT", "/v1/x", "x")); sent || !errors.Is(err, context.Canceled) || !isFree(tr, 1) {
+				t.Errorf("%s, when it is over already: %v %v", kind, sent, err)
+			}
 		})
 	}
 }
