@@ -64,14 +64,14 @@ func newConn(s *Server, raw net.Conn) *conn {
 
 // serve serves one request after another.
 func (c *conn) serve() {
-	defer c.s.forget(c)
-	defer c.life.End(nil)
 	for c.next() {
 		continue
 	}
+	c.life.End(nil)
 	if !c.out.hijacked {
 		_ = c.raw.Close()
 		c.s.cfg.State(c.raw, http.StateClosed)
+		c.s.forget(c)
 	}
 }
 

@@ -101,8 +101,9 @@ func (c *content) nextChunk() error {
 	if c.left, err = number(string(size), 16, 15); err != nil || c.left > 0 {
 		return err
 	}
-	c.over = true
-	return c.trailers()
+	err = c.trailers()
+	c.over = err == nil // what comes behind a bad trailer is nobody's
+	return err
 }
 
 func (c *content) trailers() error {

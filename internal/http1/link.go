@@ -2,6 +2,7 @@ package http1
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -63,6 +64,21 @@ func (l *link) open() bool {
 	}
 	l.isOpen = false
 	return l.socket.Read(l.look) == nil && l.isOpen
+}
+
+// hasMore reports whether more was read than was used. What TLS decrypted ahead can't be seen
+// in the socket: a read that has no time finds it.
+func (l *link) hasMore() bool {
+	if l.in.buffered() > 0 {
+		return true
+	}
+	if _, ok := l.conn.(*tls.Conn); !ok {
+		return false
+	}
+	_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+	err := l.in.more()
+	_ = l.conn.SetReadDeadline(time.Time{})
+	return err == nil || !isTimeout(err)
 }
 
 // exchange sends a request and reads the head of the answer. After an error the connection is
@@ -174,7 +190,7 @@ func (l *link) answer(call *Call) (*http.Response, error) {
 		}
 	}
 	resp.Request, resp.ContentLength, resp.Close = call.Request, f.length, f.close
-	whole.body = answerBody{link: l, keep: !f.close && (resp.ProtoMinor == 1 || f.keepAlive)}
+	whole.body = answerBody{link: l, keep: !f.close && (resp.ProtoMinor == 1 || f.keepAlive) && resp.StatusCode != http.StatusSwitchingProtocols}
 	if bodiless(call.Request.Method, resp.StatusCode) {
 		if f.length < 0 {
 			resp.ContentLength = 0

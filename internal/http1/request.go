@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,14 +20,14 @@ type requestBody struct {
 	mu sync.Mutex
 	content
 	expects bool // the client waits to be told to send it
-	closed  bool
+	closed  atomic.Bool
 }
 
 // Read implements io.Reader.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	if b.expects {
@@ -70,9 +71,10 @@ func (b *requestBody) drain() bool {
 	if b.err != nil || b.expects || b.left > drained {
 		return false
 	}
+	b.closed.Store(true) // who reads on must not take what is left for all
 	b.c.setDeadline(time.Now().Add(drainTime))
-	_, err := io.CopyN(io.Discard, &b.content, drained)
-	return err == io.EOF && b.err == nil
+	_, _ = io.CopyN(io.Discard, &b.content, drained)
+	return b.over
 }
 
 // end lets nobody read any more. Who does, is told.
@@ -80,10 +82,10 @@ func (b *requestBody) end() {
 	if b == nil {
 		return
 	}
+	b.closed.Store(true) // first: who sets a deadline and reads once more finds it
 	if !b.mu.TryLock() {
-		_ = b.c.raw.SetReadDeadline(time.Unix(1, 0))
+		b.c.setDeadline(time.Unix(1, 0))
 		b.mu.Lock()
 	}
-	b.closed = true
 	b.mu.Unlock()
 }

@@ -65,7 +65,7 @@ func (g *splitter) Close() error {
 func (g *splitter) accept() {
 	for {
 		c, err := g.Listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || err != nil && g.ctx.Err() != nil {
 			return
 		}
 		if err != nil {

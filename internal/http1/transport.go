@@ -72,6 +72,9 @@ var errClosed = errors.New("the connection was closed before an answer came")
 // then its header is good. sent reports, beside an error, whether a part of the request may
 // have arrived. Nothing of the call is used after that.
 func (t *Transport) Send(ctx context.Context, call *Call) (resp *http.Response, sent bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err //nolint:wrapcheck // the context's
+	}
 	n := t.node(call.Address)
 	if !n.active.TryAcquire(1) {
 		if err := n.active.Acquire(ctx, 1); err != nil {
@@ -97,7 +100,8 @@ func (t *Transport) try(ctx context.Context, n *node, call *Call) (resp *http.Re
 	if err != nil {
 		return nil, sent, fmt.Errorf("connecting to %s: %w", call.Address, err)
 	}
-	return newLink(t, n, conn).exchange(ctx, call)
+	resp, again, err := newLink(t, n, conn).exchange(ctx, call)
+	return resp, sent || again, err
 }
 
 func (t *Transport) node(address string) *node {
@@ -213,7 +217,7 @@ func (b *answerBody) Close() error {
 	b.closed = true
 	l := b.link
 	defer l.node.active.Release(1)
-	if !l.detach() || !b.keep || !b.over || b.err != nil || l.in.buffered() > 0 {
+	if !l.detach() || !b.keep || !b.over || b.err != nil || l.hasMore() {
 		return l.conn.Close() //nolint:wrapcheck // says it all
 	}
 	l.t.put(l)

@@ -43,6 +43,7 @@ type writer struct {
 	held    []byte // undecided
 	pending *[]byte
 	trailer []string // announced
+	trails  bool     // there are trailers to come
 	close   bool
 	broken  error
 
@@ -53,7 +54,7 @@ type writer struct {
 func (w *writer) start(r *http.Request) {
 	clear(w.header)
 	w.status, w.ending, w.length, w.written, w.held, w.trailer = 0, undecided, 0, 0, w.held[:0], nil
-	w.close, w.broken = r.Close, nil
+	w.close, w.broken, w.trails = r.Close, nil, false
 	w.pending, _ = w.c.s.outputs.Get().(*[]byte)
 }
 
@@ -77,7 +78,7 @@ func (w *writer) WriteHeader(status int) {
 
 func (w *writer) interim(status int) {
 	b, _ := w.fields(statusLine(nil, 1, status))
-	w.trailer = nil
+	w.trailer, w.trails = nil, false
 	w.broken = errors.Join(w.broken, w.c.write(append(b, "\r\n"...)))
 }
 
@@ -170,6 +171,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	case w.ending == bare:
 		return 0, http.ErrBodyNotAllowed
 	case w.ending == told && w.written+int64(len(p)) > w.length:
+		w.written = w.length + 1 // what comes behind the gap must not fill it up
 		return 0, http.ErrContentLength
 	case w.ending == undecided && len(w.held)+len(p) <= heldBody:
 		w.held = append(w.held, p...)
@@ -217,6 +219,9 @@ func (w *writer) flush() {
 
 // FlushError implements http.Flusher for http.ResponseController.
 func (w *writer) FlushError() error {
+	if w.hijacked {
+		return http.ErrHijacked
+	}
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -242,7 +247,7 @@ func (w *writer) SetReadDeadline(t time.Time) error {
 func (w *writer) SetWriteDeadline(time.Time) error { return nil }
 
 // Hijack implements http.Hijacker. Nothing must have been answered. The connection has no
-// deadlines and is the caller's.
+// deadlines and is the caller's; the server neither waits for it nor closes it.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.status != 0 || w.hijacked {
 		return nil, nil, http.ErrHijacked
@@ -252,7 +257,11 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.release()
 	_ = w.c.raw.SetDeadline(time.Time{}) // where there are none, there are none
 	w.c.s.cfg.State(w.c.raw, http.StateHijacked)
-	return w.c.raw, bufio.NewReadWriter(bufio.NewReader(&w.c.in), bufio.NewWriter(w.c.raw)), nil
+	w.c.s.forget(w.c)
+	early := w.c.in.buffered()
+	r := bufio.NewReaderSize(&w.c.in, max(early, outputBuffer))
+	_, _ = r.Peek(early) // Buffered tells of it
+	return w.c.raw, bufio.NewReadWriter(r, bufio.NewWriter(w.c.raw)), nil
 }
 
 // finish ends the answer and sends what is left; false: the connection ends here.
@@ -272,9 +281,10 @@ func (w *writer) finish() bool {
 func (w *writer) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ending == undecided {
+		w.decide(!w.trails)
+	}
 	switch w.ending {
-	case undecided:
-		w.decide(true)
 	case chunks:
 		*w.pending = append(*w.pending, "0\r\n"...)
 		w.trailers()
@@ -361,6 +371,7 @@ func (w *writer) fields(b []byte) ([]byte, said) {
 			w.announce(values)
 		}
 		if len(name) > len(http.TrailerPrefix) && strings.HasPrefix(name, http.TrailerPrefix) {
+			w.trails = true
 			continue
 		}
 		for _, value := range values {
@@ -371,6 +382,7 @@ func (w *writer) fields(b []byte) ([]byte, said) {
 }
 
 func (w *writer) announce(lines []string) {
+	w.trails = true
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
 			w.trailer = append(w.trailer, textproto.CanonicalMIMEHeaderKey(trim(name)))
