@@ -30,6 +30,7 @@ const awsRegion = "us-east-1"
 // is built on the first version of Amazon's SDK: that is not maintained any more, heeds no
 // deadline, and costs every process 6 MB.
 type aws struct {
+	hidden
 	role, path string
 	region     string // iam: that the request is signed for
 	header     string // iam: X-Vault-AWS-IAM-Server-ID
