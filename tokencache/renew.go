@@ -54,6 +54,8 @@ func (s *Session) renewed(home string, h held, auth *api.SecretAuth, err error) 
 		return
 	}
 	switch {
+	case err == nil && auth.LeaseDuration <= 0:
+		now.renewable = false // less than a second is left, not for ever
 	case err == nil:
 		now.since, now.ttl, now.renewable = time.Now(), time.Duration(auth.LeaseDuration)*time.Second, auth.Renewable
 	case definite(err):
