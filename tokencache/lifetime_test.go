@@ -80,18 +80,15 @@ func TestATokenThatCannotBeRenewedIsReplaced(t *testing.T) {
 func TestATokenRenewedInItsLastSecondStillEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, err := New(Config{Vault: nowhere{}, Replay: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := newCache(t, Config{Vault: nowhere{}, Replay: true})
 		s := c.Adopt(Login{Home: "a", Body: []byte("{}"), Auth: &api.SecretAuth{ClientToken: "hvs.client", LeaseDuration: 3600}})
 		s.keep("b", &api.SecretAuth{ClientToken: "hvs.minted", LeaseDuration: 1, Renewable: true})
-		time.Sleep(900 * time.Millisecond)
+		<-time.After(900 * time.Millisecond)
 		s.renewed("b", s.tokens["b"], &api.SecretAuth{ClientToken: "hvs.minted", LeaseDuration: 0, Renewable: true}, nil)
 		if _, ok := s.Has("b"); !ok {
 			t.Error("it ended too early")
 		}
-		time.Sleep(200 * time.Millisecond)
+		<-time.After(200 * time.Millisecond)
 		if _, ok := s.Has("b"); ok {
 			t.Error("it is taken for one that never ends")
 		}

@@ -114,7 +114,9 @@ func TestAWatchedRequestAllocatesNoMore(t *testing.T) {
 		return testing.AllocsPerRun(2000, func() { read(h, req) })
 	}
 	without, with := count(nil), count(New(logging(zap.InfoLevel), nil))
-	if with > without {
+	if raced {
+		t.Log("not compared: under the race detector, pools forget at random; make test counts without it, too")
+	} else if with > without {
 		t.Errorf("%v allocations watched, %v not", with, without)
 	}
 	t.Logf("%v allocations a request in memory, watched or not", without)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -29,6 +30,8 @@ type uploader struct {
 	endpoint string
 	header   http.Header
 	client   *http.Client
+	stop     sync.Once
+	stopped  chan struct{}
 }
 
 func newUploader(endpoint string, t *tls.Config) (*uploader, error) {
@@ -37,7 +40,7 @@ func newUploader(endpoint string, t *tls.Config) (*uploader, error) {
 		return nil, err
 	}
 	header.Set("Content-Type", "application/x-protobuf")
-	return &uploader{endpoint, header, &http.Client{Timeout: exportTimeout, Transport: &http.Transport{
+	return &uploader{endpoint: endpoint, header: header, stopped: make(chan struct{}), client: &http.Client{Timeout: exportTimeout, Transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: t, ForceAttemptHTTP2: true,
 		TLSHandshakeTimeout: exportTimeout, IdleConnTimeout: time.Minute,
 	}}}, nil
@@ -66,8 +69,9 @@ func headersOf(lists ...string) (http.Header, error) {
 // Start implements otlptrace.Client.
 func (*uploader) Start(context.Context) error { return nil }
 
-// Stop implements otlptrace.Client.
+// Stop implements otlptrace.Client: it ends what is under way.
 func (u *uploader) Stop(context.Context) error {
+	u.stop.Do(func() { close(u.stopped) })
 	u.client.CloseIdleConnections()
 	return nil
 }
@@ -80,6 +84,15 @@ func (u *uploader) UploadTraces(ctx context.Context, spans []*otlp.ResourceSpans
 	if err != nil {
 		return fmt.Errorf("encoding spans: %w", err)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-ctx.Done():
+		case <-u.stopped:
+		}
+	}()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		wait, err := u.send(ctx, body)
 		if err == nil || wait < 0 {
@@ -105,7 +118,7 @@ func (u *uploader) send(ctx context.Context, body []byte) (again time.Duration, 
 	req.Header = u.header.Clone()
 	resp, err := u.client.Do(req)
 	if err != nil {
-		return 0, err
+		return -1, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, errorText)) // as much as there is

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -25,6 +26,9 @@ type full struct {
 func (f *full) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.asked, f.header = append(f.asked, time.Since(f.began)), r.Header
 	status := f.answers[min(len(f.asked), len(f.answers))-1]
+	if status == 0 {
+		return nil, errors.New("said the collector: nothing")
+	}
 	return &http.Response{
 		StatusCode: status, Status: http.StatusText(status), Header: http.Header{"Retry-After": {f.after}},
 		Body: io.NopCloser(strings.NewReader("said the collector")), Request: r,
@@ -58,6 +62,7 @@ func TestABusyCollectorIsAskedAgain(t *testing.T) {
 		{"it says when", full{answers: []int{503, 200}, after: "20"}, 2, 20 * time.Second, false},
 		{"it is always busy", full{answers: []int{504}}, 5, 15 * time.Second, true},
 		{"it refuses them", full{answers: []int{400}}, 1, 0, true},
+		{"it is gone", full{answers: []int{0}}, 1, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -71,6 +76,22 @@ func TestABusyCollectorIsAskedAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A stop does not wait for a collector that has no room.
+func TestAStopEndsTheSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		u, err := newUploader("http://collector/v1/traces", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.client.Transport = &full{answers: []int{503}}
+		time.AfterFunc(5*time.Second, func() { _ = u.Stop(context.Background()) })
+		if err := u.UploadTraces(t.Context(), []*otlp.ResourceSpans{{}}); err == nil || time.Since(began) != 5*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
 }
 
 func TestHeadersOfTheEnvironment(t *testing.T) {
