@@ -86,7 +86,9 @@ bench: ## measure the proxy beside HAProxy, nginx, ReverseProxy, fasthttp and va
 bench-docs: ## the same, into docs/performance.md; on a machine that does nothing else
 	$(GO) -C bench run ./http -out $(CURDIR)/docs/performance -docs $(BENCH)
 
-bench-smoke: ## a short one, plain small reads only; fails if vrproxy takes twice the CPU of ReverseProxy
+bench-smoke: ## half a minute of plain small reads; fails if vrproxy takes twice the CPU time of ReverseProxy
+	$(GO) -C bench vet ./...
+	$(GO) -C bench test ./...
 	$(GO) -C bench run ./http -smoke -time 1s -max-ratio 2
 
 N     ?= 6

@@ -9,12 +9,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 	"github.com/vrproxy/vrproxy/bench/peer"
 )
 
@@ -37,7 +39,7 @@ type options struct {
 	profile              string
 	maxRatio, maxHAProxy float64
 	smoke                bool
-	dir                  string
+	dir                  string // of this run
 }
 
 func (o options) site(secure bool) site {
@@ -56,21 +58,8 @@ func run() error {
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of vrproxy under load to this file")
 	flag.Float64Var(&o.maxRatio, "max-ratio", 0, "fail if vrproxy takes more CPU per small read, plain to plain, times httputil.ReverseProxy's; 0: only tell")
 	flag.Float64Var(&o.maxHAProxy, "max-haproxy", 0, "the same, times HAProxy's")
-	flag.BoolVar(&o.smoke, "smoke", false, "plain, small reads over 32 connections only, and without vault proxy")
-	flag.StringVar(&o.dir, "dir", "", "where the certificate is (used by the command itself)")
-	upstream := flag.Bool("upstream", false, "be the upstream (used by the command itself)")
-	mounts := flag.Int("mounts", 0, "with -upstream: so many mounts (used by the command itself)")
-	reverse := flag.String("reverse", "", "be a ReverseProxy before this URL (used by the command itself)")
-	fast := flag.String("fasthttp", "", "be a proxy of fasthttp before this URL (used by the command itself)")
+	flag.BoolVar(&o.smoke, "smoke", false, "plain, small reads as fast as they are answered, over 32 connections, only; and without vault proxy")
 	flag.Parse()
-	switch {
-	case *upstream:
-		return serveUpstream(o.dir, *mounts)
-	case *reverse != "":
-		return serveReverse(*reverse, o.dir)
-	case *fast != "":
-		return serveFast(*fast, o.dir)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	return o.compare(ctx, *only)
@@ -97,8 +86,10 @@ func (o options) compare(ctx context.Context, only string) (err error) {
 // report writes what was asked for, and fails if vrproxy takes more than it may.
 func (o options) report(ctx context.Context, results []result) error {
 	all := flat(results)
-	printTargets(os.Stdout, targets(all))
-	err := judge(all, o)
+	if !o.smoke {
+		printTargets(os.Stdout, targets(all))
+	}
+	err := judge(os.Stdout, all, o)
 	if o.out == "" {
 		return err
 	}
@@ -132,9 +123,12 @@ func (o options) measure(ctx context.Context) ([]result, error) {
 	return out, nil
 }
 
-// prepare checks the programs, builds vrproxy and makes a certificate.
+// prepare checks the programs, builds what is to be built and makes a certificate.
 func (o *options) prepare(ctx context.Context) error {
 	if err := peer.Missing(map[string]string{"haproxy": "haproxy", "nginx": "nginx-light"}); err != nil {
+		return err
+	}
+	if err := free(stage.PlainUpstream, stage.TLSUpstream, stage.Front, adminAddress); err != nil {
 		return err
 	}
 	if err := o.chooseVault(); err != nil {
@@ -150,7 +144,22 @@ func (o *options) prepare(ctx context.Context) error {
 	if err := certificate(o.dir); err != nil {
 		return err
 	}
-	return peer.Build(ctx, root, "./cmd/vrproxy", filepath.Join(o.dir, "vrproxy"))
+	return errors.Join(
+		peer.Build(ctx, root, "./cmd/vrproxy", filepath.Join(o.dir, "vrproxy")),
+		peer.Build(ctx, filepath.Join(root, "bench"), "./http/parts", filepath.Join(o.dir, "parts")),
+	)
+}
+
+// free checks that nobody listens where the run is to take place.
+func free(addresses ...string) error {
+	for _, address := range addresses {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("another run may be going on: %w", err)
+		}
+		_ = l.Close()
+	}
+	return nil
 }
 
 func (o *options) chooseVault() (err error) {

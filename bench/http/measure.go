@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 	"github.com/vrproxy/vrproxy/bench/peer"
 )
 
@@ -82,12 +83,12 @@ func shareOut(all []figures) {
 
 // once starts an upstream and the proxy, which is new to everything in each round.
 func (t trial) once(ctx context.Context, o options) (f figures, err error) {
-	up, err := peer.Start(ctx, []string{os.Args[0], "-upstream", "-dir", o.dir, "-mounts", strconv.Itoa(t.mounts)})
+	up, err := peer.Start(ctx, []string{o.site(false).at("parts"), "-upstream", "-dir", o.dir, "-mounts", strconv.Itoa(t.mounts)})
 	if err != nil {
 		return f, err
 	}
 	defer up.Stop()
-	if err := peer.Poll(ctx, 10*time.Second, func(ctx context.Context) bool { return hangUp(dialTCP(plainUpstream)(ctx)) }); err != nil {
+	if err := peer.Poll(ctx, 10*time.Second, func(ctx context.Context) bool { return hangUp(dialTCP(stage.PlainUpstream)(ctx)) }); err != nil {
 		return f, fmt.Errorf("the upstream does not start: %w", err)
 	}
 	r := round{trial: t, o: o}
@@ -149,7 +150,7 @@ func hangUp(conn net.Conn, err error) bool {
 // answers reports whether the proxy serves, logging in first: vrproxy learns the session
 // by that, and the others pass it on.
 func (r *round) answers(ctx context.Context) bool {
-	return r.send(ctx, [][]byte{login("u"), read(smallPath, token)}) == nil
+	return r.send(ctx, [][]byte{login("u"), read(stage.SmallPath, stage.Token)}) == nil
 }
 
 // send sends each request once, over one connection.
@@ -225,7 +226,7 @@ func (r *round) crowd(ctx context.Context) error {
 			_ = c.Close()
 		}
 	}()
-	raw, in := read(smallPath, token), bufio.NewReader(nil)
+	raw, in := read(stage.SmallPath, stage.Token), bufio.NewReader(nil)
 	for range crowd {
 		c, err := r.proxy.dial(ctx)
 		if err != nil {

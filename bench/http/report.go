@@ -140,22 +140,22 @@ func writeCSV(file string, all []figures) error {
 	return errors.Join(w.Error(), f.Close())
 }
 
-// judge holds vrproxy to what it may take of CPU time, in small reads, plain to plain.
-func judge(all []figures, o options) error {
-	return errors.Join(within(all, reverseProxy, o.maxRatio), within(all, haproxy, o.maxHAProxy))
+// judge tells how much CPU time vrproxy takes for small reads, plain to plain, and holds
+// it to what it may take.
+func judge(out io.Writer, all []figures, o options) error {
+	return errors.Join(within(out, all, reverseProxy, o.maxRatio), within(out, all, haproxy, o.maxHAProxy))
 }
 
-func within(all []figures, name string, limit float64) error {
-	ours, ok := one(all, plainSmall, vrproxy)
-	theirs, both := one(all, plainSmall, name)
-	if limit <= 0 {
-		return nil
+func within(out io.Writer, all []figures, peer string, limit float64) error {
+	got, ok := quotient(all, plainSmall, vrproxy, peer)
+	switch {
+	case !ok && limit > 0:
+		return fmt.Errorf("vrproxy and %s must be measured at %q to be compared", peer, plainSmall)
+	case ok:
+		_, _ = fmt.Fprintf(out, "vrproxy takes %.2f times the CPU time of %s\n", got, peer)
 	}
-	if !ok || !both {
-		return fmt.Errorf("vrproxy and %s must be measured at %q to be compared", name, plainSmall)
-	}
-	if got := ours.cpu / theirs.cpu; got > limit {
-		return fmt.Errorf("vrproxy takes %.2f times the CPU of %s, and may take %.2f", got, name, limit)
+	if limit > 0 && hundredths(got) > hundredths(limit) {
+		return fmt.Errorf("vrproxy takes %.2f times the CPU time of %s, and may take %.2f", got, peer, limit)
 	}
 	return nil
 }

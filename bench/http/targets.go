@@ -76,7 +76,7 @@ func cpuTarget(all []figures, name, prefix, than string, limit float64) (verdict
 			}
 		}
 	}
-	v.hit = worst <= limit
+	v.hit = hundredths(worst) <= hundredths(limit)
 	return v, worst > 0
 }
 
@@ -123,9 +123,12 @@ func scaleTarget(all []figures, things string) (verdict, bool) {
 	cpu, rate := large.cpu/small.cpu, small.rate/large.rate
 	return verdict{
 		target: "10,000 " + things + " ÷ 10", limit: fmt.Sprintf("%.2f", limit),
-		worst: fmt.Sprintf("CPU time %.2f, time per request %.2f", cpu, rate), hit: math.Max(cpu, rate) <= limit,
+		worst: fmt.Sprintf("CPU time %.2f, time per request %.2f", cpu, rate), hit: hundredths(math.Max(cpu, rate)) <= hundredths(limit),
 	}, true
 }
+
+// hundredths is how exactly a ratio is told, and so how exactly it is judged.
+func hundredths(v float64) float64 { return math.Round(v * 100) }
 
 // printTargets writes them for a terminal.
 func printTargets(out io.Writer, all []verdict) {
