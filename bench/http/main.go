@@ -66,6 +66,12 @@ func run() error {
 }
 
 func (o options) compare(ctx context.Context, only string) (err error) {
+	if o.rounds < 1 || o.seconds <= 0 {
+		return errors.New("-rounds and -time must be more than nothing")
+	}
+	if o.docs && (only != "" || o.situation != "" || o.smoke) {
+		return errors.New("-docs: a document has everything; leave out -only, -situation and -smoke")
+	}
 	if o.only, err = chosen(only); err != nil {
 		return err
 	}
@@ -128,7 +134,7 @@ func (o *options) prepare(ctx context.Context) error {
 	if err := peer.Missing(map[string]string{"haproxy": "haproxy", "nginx": "nginx-light"}); err != nil {
 		return err
 	}
-	if err := free(stage.PlainUpstream, stage.TLSUpstream, stage.Front, adminAddress); err != nil {
+	if err := free(ctx, stage.PlainUpstream, stage.TLSUpstream, stage.Front, adminAddress); err != nil {
 		return err
 	}
 	if err := o.chooseVault(); err != nil {
@@ -151,9 +157,9 @@ func (o *options) prepare(ctx context.Context) error {
 }
 
 // free checks that nobody listens where the run is to take place.
-func free(addresses ...string) error {
+func free(ctx context.Context, addresses ...string) error {
 	for _, address := range addresses {
-		l, err := net.Listen("tcp", address)
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			return fmt.Errorf("another run may be going on: %w", err)
 		}

@@ -43,6 +43,7 @@ type round struct {
 	trial
 	o       options
 	process *peer.Process // nil: there is no proxy
+	began   time.Time     // its start
 	figures figures
 }
 
@@ -117,16 +118,18 @@ func (r *round) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	r.began = time.Now()
 	r.process, err = peer.Start(ctx, r.proxy.args)
 	return err
 }
 
 func (r *round) walk(ctx context.Context) (figures, error) {
-	began := time.Now()
 	if err := peer.Poll(ctx, 30*time.Second, r.answers); err != nil {
 		return r.figures, fmt.Errorf("it does not answer: %w", err)
 	}
-	r.figures.ready = micros(time.Since(began))
+	if r.process != nil {
+		r.figures.ready = micros(time.Since(r.began))
+	}
 	if err := r.weigh(&r.figures.idle); err != nil {
 		return r.figures, err
 	}

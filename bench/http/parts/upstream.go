@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
@@ -35,7 +36,7 @@ func serveUpstream(dir string, mounts int) error {
 	if err != nil {
 		return err
 	}
-	plain, err := net.Listen("tcp", stage.PlainUpstream)
+	plain, err := new(net.ListenConfig).Listen(context.Background(), "tcp", stage.PlainUpstream)
 	if err != nil {
 		return err
 	}
