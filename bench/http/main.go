@@ -60,6 +60,9 @@ func run() error {
 	flag.Float64Var(&o.maxHAProxy, "max-haproxy", 0, "the same, times HAProxy's")
 	flag.BoolVar(&o.smoke, "smoke", false, "plain, small reads as fast as they are answered, over 32 connections, only; and without vault proxy")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	return o.compare(ctx, *only)
