@@ -89,7 +89,7 @@ bench-docs: ## the same, into docs/performance.md; on a machine that does nothin
 bench-smoke: ## half a minute of plain small reads; fails if vrproxy takes twice the CPU time of ReverseProxy
 	$(GO) -C bench vet ./...
 	$(GO) -C bench test ./...
-	$(GO) -C bench run ./http -smoke -time 1s -max-ratio 2
+	$(GO) -C bench run ./http -smoke -rounds 3 -time 1s -max-ratio 2
 
 N     ?= 6
 BENCH ?= .

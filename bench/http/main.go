@@ -48,8 +48,8 @@ func (o options) site(secure bool) site {
 
 func run() error {
 	var o options
-	flag.DurationVar(&o.seconds, "time", time.Second, "how long one proxy is under load, in each round")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds")
+	flag.DurationVar(&o.seconds, "time", 600*time.Millisecond, "how long one proxy is under load, in each round")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds")
 	only := flag.String("only", "", "measure these alone, separated by commas: "+strings.Join(names(), ", "))
 	flag.StringVar(&o.situation, "situation", "", "measure only the situations with this in their names")
 	flag.StringVar(&o.vault, "vault", "", "a vault binary; default: that of VRPROXY_E2E_VAULT, or the one that make e2e has built")

@@ -24,6 +24,7 @@ type group struct {
 	name   string
 	trials []trial
 	layout layout
+	often  int // times the rounds of others, where a small difference matters; 0: as they
 }
 
 // trial is one proxy at one thing.
@@ -52,7 +53,7 @@ func underLoad() []step { return []step{(*round).warm, (*round).saturate, (*roun
 
 func (g group) measure(ctx context.Context, o options) ([]figures, error) {
 	rounds := make([][]figures, len(g.trials))
-	for range o.rounds {
+	for range o.rounds * max(1, g.often) {
 		for i, t := range g.trials {
 			f, err := t.once(ctx, o)
 			if err != nil {
@@ -214,8 +215,17 @@ func (r *round) saturate(ctx context.Context) error {
 }
 
 func (r *round) steady(ctx context.Context) error {
+	before, err := r.cpu()
+	if err != nil {
+		return err
+	}
 	got, err := r.load(r.o.seconds, fixedRate).run(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := r.cpu()
 	f := &r.figures
+	f.steadyCPU = micros(after-before) / float64(max(1, got.requests))
 	f.steady50, f.steady99, f.steady999 = micros(got.quantile(.5)), micros(got.quantile(.99)), micros(got.quantile(.999))
 	return err
 }
@@ -276,7 +286,8 @@ type figures struct {
 	cpu                           float64 // of the proxy, per request
 	rate                          float64 // requests a second, as fast as they are answered
 	p50, p99, p999                float64
-	steady50, steady99, steady999 float64 // at fixedRate
+	steadyCPU                     float64 // at fixedRate
+	steady50, steady99, steady999 float64
 	ready                         float64 // from its start to its first answers
 	idle, loaded, crowded         float64 // just ready; under load; with 1,000 idle connections
 	each                          float64 // of what there are many of: a connection, a mount, a session, a lease
@@ -293,7 +304,7 @@ func (f *figures) columns() []column {
 	return []column{
 		{"cpu_us_per_request", &f.cpu}, {"requests_per_second", &f.rate},
 		{"p50_us", &f.p50}, {"p99_us", &f.p99}, {"p999_us", &f.p999},
-		{"p50_us_at_2000", &f.steady50}, {"p99_us_at_2000", &f.steady99}, {"p999_us_at_2000", &f.steady999},
+		{"cpu_us_at_2000", &f.steadyCPU}, {"p50_us_at_2000", &f.steady50}, {"p99_us_at_2000", &f.steady99}, {"p999_us_at_2000", &f.steady999},
 		{"ready_us", &f.ready}, {"idle_kib", &f.idle}, {"loaded_kib", &f.loaded}, {"with_1000_connections_kib", &f.crowded}, {"each_kib", &f.each}, {"binary_kib", &f.binary},
 	}
 }

@@ -38,19 +38,26 @@ type layout struct {
 // loadLayout is that of proxies under load.
 func loadLayout() layout {
 	return layout{
-		[]string{"proxy", "CPU µs", "× HAProxy", "req/s", "p50 µs", "p99", "p99.9", "p50 at 2,000/s", "p99", "p99.9", "MiB"},
-		underLoadRow,
+		[]string{"proxy", "CPU µs", "× HAProxy", "req/s", "p50 µs", "p99", "p99.9", "at 2,000/s: CPU µs", "p50 µs", "p99", "p99.9", "MiB"},
+		func(all []figures, f figures) []string {
+			return append(saturated(all, f), number(f.steadyCPU, 1), number(f.steady50, 0), number(f.steady99, 0), number(f.steady999, 0), number(f.loaded/1024, 1))
+		},
 	}
 }
 
 // scaleLayout is that of vrproxy with few things and many.
 func scaleLayout() layout {
 	return layout{
-		[]string{"vrproxy with", "CPU µs", "× with 10", "req/s", "p50 µs", "p99", "p99.9", "p50 at 2,000/s", "p99", "p99.9", "MiB", "MiB before", "KiB each"},
+		[]string{"vrproxy with", "CPU µs", "× with 10", "req/s", "p50 µs", "p99", "p99.9", "MiB", "MiB before", "KiB each"},
 		func(all []figures, f figures) []string {
-			return append(underLoadRow(all, f), number(f.idle/1024, 1), number(f.each, 2))
+			return append(saturated(all, f), number(f.loaded/1024, 1), number(f.idle/1024, 1), number(f.each, 2))
 		},
 	}
+}
+
+// saturated is what both have first.
+func saturated(all []figures, f figures) []string {
+	return []string{f.name, number(f.cpu, 1), number(ratio(all, f), 2), number(f.rate, 0), number(f.p50, 0), number(f.p99, 0), number(f.p999, 0)}
 }
 
 // restLayout is that of proxies before any load.
@@ -60,13 +67,6 @@ func restLayout() layout {
 		func(_ []figures, f figures) []string {
 			return []string{f.name, number(f.ready/1000, 0), number(f.idle/1024, 1), number(f.crowded/1024, 1), number(f.each, 1), number(f.binary/1024, 1)}
 		},
-	}
-}
-
-func underLoadRow(all []figures, f figures) []string {
-	return []string{
-		f.name, number(f.cpu, 1), number(ratio(all, f), 2), number(f.rate, 0), number(f.p50, 0), number(f.p99, 0), number(f.p999, 0),
-		number(f.steady50, 0), number(f.steady99, 0), number(f.steady999, 0), number(f.loaded/1024, 1),
 	}
 }
 

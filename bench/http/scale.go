@@ -36,12 +36,10 @@ type stock struct {
 	held     int
 }
 
+// stocks are in pairs, few and many of a kind, so that they are measured soon after
+// each other.
 func stocks() []stock {
-	var out []stock
-	for _, n := range []int{few, many} {
-		out = append(out, mountsOf(n), sessionsOf(n), leasesOf(n))
-	}
-	return out
+	return []stock{mountsOf(few), mountsOf(many), sessionsOf(few), sessionsOf(many), leasesOf(few), leasesOf(many)}
 }
 
 // mountsOf spreads reads over mounts. One answer of Vault tells vrproxy all of them.
@@ -109,16 +107,16 @@ func label(n int, things string) string {
 // scale compares vrproxy with itself.
 func scale(o options) (group, error) {
 	proxies, err := o.site(false).contenders([]string{vrproxy})
-	g := group{name: scaleGroup, layout: scaleLayout()}
+	g := group{name: scaleGroup, layout: scaleLayout(), often: 2}
 	if err != nil {
 		return g, err
 	}
 	for i, s := range stocks() {
-		base := stocks()[i%3].name
+		base := stocks()[i&^1].name // the first of the pair
 		g.trials = append(g.trials, trial{
 			name: s.name, base: base, proxy: proxies[0], mounts: s.mounts, connections: 32,
 			requests: func() [][]byte { return s.load },
-			steps:    append([]step{s.fill}, underLoad()...),
+			steps:    []step{s.fill, (*round).warm, (*round).saturate},
 		})
 	}
 	return g, nil
