@@ -80,14 +80,16 @@ SCALE ?= -scale.proxies=5000 -scale.sessions=2
 scale: ## simulate 5,000 proxies, a region lost and back, in virtual time; takes minutes (SCALE=flags)
 	$(GO) test -count=1 -timeout 2h -v ./internal/scale -args $(SCALE)
 
-bench: ## measure the proxy beside HAProxy, nginx, ReverseProxy, fasthttp and vault proxy; a quarter of an hour (BENCH=flags)
-	$(GO) -C bench run ./http -out $(CURDIR)/build/bench $(BENCH)
+bench: ## measure the proxy beside HAProxy, nginx, ReverseProxy, fasthttp and vault proxy; a quarter of an hour (BENCH_FLAGS=…)
+	$(GO) -C bench run ./http -out $(CURDIR)/build/bench $(BENCH_FLAGS)
 
 bench-docs: ## the same, into docs/performance.md; on a machine that does nothing else
-	$(GO) -C bench run ./http -out $(CURDIR)/docs/performance -docs $(BENCH)
+	$(GO) -C bench run ./http -out $(CURDIR)/docs/performance -docs $(BENCH_FLAGS)
 
-bench-smoke: ## a short one, plain small reads only; fails if vrproxy takes twice the CPU of ReverseProxy
-	$(GO) -C bench run ./http -smoke -time 1s -max-ratio 2
+bench-smoke: ## half a minute of plain small reads; fails if vrproxy takes twice the CPU time of ReverseProxy
+	$(GO) -C bench vet ./...
+	$(GO) -C bench test ./...
+	$(GO) -C bench run ./http -smoke -rounds 3 -time 1s -max-ratio 2
 
 N     ?= 6
 BENCH ?= .

@@ -3,21 +3,17 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 )
 
-// Where whichever proxy is measured listens, and vrproxy's admin listener.
-const (
-	frontAddress = "127.0.0.1:15910"
-	adminAddress = "127.0.0.1:15911"
-)
+// adminAddress is vrproxy's admin listener.
+const adminAddress = "127.0.0.1:15911"
 
 // The names of contenders that are compared by name.
 const (
@@ -33,7 +29,7 @@ type contender struct {
 	name   string
 	files  map[string]string // written before the start
 	args   []string          // none: the load goes to the upstream
-	binary string            // whose size is told; empty: it is this command's
+	binary string            // whose size is told; empty: none
 	dial   dialer
 	// profile is where a CPU profile of it is to be had; empty: nowhere.
 	profile string
@@ -71,16 +67,16 @@ func (s site) at(name string) string { return filepath.Join(s.dir, name) }
 
 func (s site) upstream() string {
 	if s.secure {
-		return tlsUpstream
+		return stage.TLSUpstream
 	}
-	return plainUpstream
+	return stage.PlainUpstream
 }
 
 func (s site) url() string {
 	if s.secure {
-		return "https://" + tlsUpstream
+		return "https://" + stage.TLSUpstream
 	}
-	return "http://" + plainUpstream
+	return "http://" + stage.PlainUpstream
 }
 
 // ifSecure is a text that is needed with TLS only.
@@ -99,14 +95,14 @@ func (s site) contenders(only []string) ([]contender, error) {
 	}
 	var out []contender
 	for _, c := range append([]contender{{name: direct, dial: upstream}, s.haproxy(), s.nginx(),
-		s.ourselves(reverseProxy, "-reverse"), s.ourselves("fasthttp", "-fasthttp"),
+		s.part(reverseProxy, "-reverse"), s.part("fasthttp", "-fasthttp"),
 		s.vrproxy(vrproxy, ""), s.vrproxy("vrproxy identity", "identity: {method: userpass, options: {username: u, password: p}, use: force}\n"),
 	}, s.vaults()...) {
 		if !slices.Contains(only, c.name) {
 			continue
 		}
 		if c.dial == nil {
-			c.dial = dialTCP(frontAddress)
+			c.dial = dialTCP(stage.Front)
 		}
 		out = append(out, c)
 	}
@@ -120,27 +116,14 @@ func dialTCP(address string) dialer {
 // dialer is how clients reach the upstream itself.
 func (s site) dialer() (dialer, error) {
 	if !s.secure {
-		return dialTCP(plainUpstream), nil
+		return dialTCP(stage.PlainUpstream), nil
 	}
-	roots, err := authority(s.dir)
+	roots, err := stage.Authority(s.dir)
 	if err != nil {
 		return nil, err
 	}
 	d := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
-	return func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", tlsUpstream) }, nil
-}
-
-// authority is who vouches for the upstream.
-func authority(dir string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(filepath.Join(dir, "cert.pem"))
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, errors.New("no certificate in cert.pem")
-	}
-	return roots, nil
+	return func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", stage.TLSUpstream) }, nil
 }
 
 func (s site) haproxy() contender {
@@ -160,11 +143,11 @@ frontend f
 backend b
   http-response set-header X-Bench 1
   server s %s%s
-`, frontAddress, s.upstream(), s.ifSecure(" ssl verify required ca-file "+s.at("cert.pem")))}}
+`, stage.Front, s.upstream(), s.ifSecure(" ssl verify required ca-file "+s.at("cert.pem")))}}
 }
 
 func (s site) nginx() contender {
-	secure := s.ifSecure("proxy_ssl_verify on; proxy_ssl_trusted_certificate " + s.at("cert.pem") + "; proxy_ssl_name " + upstreamName + "; proxy_ssl_session_reuse on;")
+	secure := s.ifSecure("proxy_ssl_verify on; proxy_ssl_trusted_certificate " + s.at("cert.pem") + "; proxy_ssl_name " + stage.UpstreamName + "; proxy_ssl_session_reuse on;")
 	file := s.at("nginx.conf")
 	return contender{name: "nginx", binary: "nginx", args: []string{"nginx", "-c", file}, files: map[string]string{file: fmt.Sprintf(`worker_processes 1;
 daemon off;
@@ -182,12 +165,12 @@ http {
     location / { proxy_pass %[5]s://u; proxy_http_version 1.1; proxy_set_header Connection ""; add_header X-Bench 1; %[6]s }
   }
 }
-`, s.at("nginx.pid"), s.at("nginx"), s.upstream(), frontAddress, strings.SplitN(s.url(), ":", 2)[0], secure)}}
+`, s.at("nginx.pid"), s.at("nginx"), s.upstream(), stage.Front, strings.SplitN(s.url(), ":", 2)[0], secure)}}
 }
 
-// ourselves is this command as a proxy.
-func (s site) ourselves(name, mode string) contender {
-	return contender{name: name, args: []string{os.Args[0], mode, s.url(), "-dir", s.dir}}
+// part is a proxy of bench/http/parts.
+func (s site) part(name, mode string) contender {
+	return contender{name: name, args: []string{s.at("parts"), mode, s.url(), "-dir", s.dir}}
 }
 
 // vrproxy is told no more than where the cluster is.
@@ -198,7 +181,7 @@ listeners: [{address: %q}]
 admin: {address: %q, pprof: %t}
 log: {level: warn}
 clusters: [{name: c, region: r, addresses: [%q]%s}]
-%s`, frontAddress, adminAddress, s.pprof, s.url(), s.ifSecure(fmt.Sprintf(", tls: {ca_file: %q}", s.at("cert.pem"))), more)}}
+%s`, stage.Front, adminAddress, s.pprof, s.url(), s.ifSecure(fmt.Sprintf(", tls: {ca_file: %q}", s.at("cert.pem"))), more)}}
 }
 
 // vaults are `vault proxy` without its cache and with it, if there is a vault.
@@ -219,7 +202,7 @@ listener "tcp" {
   address     = %q
   tls_disable = true
 }
-`, s.url(), s.ifSecure(fmt.Sprintf("ca_cert = %q", s.at("cert.pem"))), cache, frontAddress)}}
+`, s.url(), s.ifSecure(fmt.Sprintf("ca_cert = %q", s.at("cert.pem"))), cache, stage.Front)}}
 	}
 	return []contender{with(vaultProxy, ""), with("vault proxy cached", "cache {}")}
 }

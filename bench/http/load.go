@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 )
 
 // request is one as clients of Vault send it.
@@ -133,7 +134,7 @@ func await(due time.Time, gap time.Duration) time.Time {
 // readAnswer reads one answer, which must be a 200. It does no more than that takes: this
 // process shares the machine's cores with the proxy.
 func readAnswer(in *bufio.Reader) error {
-	top, err := head(in)
+	top, err := stage.Head(in)
 	if err != nil {
 		return err
 	}
@@ -141,21 +142,5 @@ func readAnswer(in *bufio.Reader) error {
 		said, _ := in.Peek(min(in.Buffered(), len(top)+500))
 		return fmt.Errorf("not a 200: %s", said)
 	}
-	return skip(in, top)
-}
-
-// body is an answer's, for where it matters.
-func body(in *bufio.Reader) ([]byte, error) {
-	top, err := head(in)
-	if err != nil {
-		return nil, err
-	}
-	n, err := length(top)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]byte, n)
-	_, _ = in.Discard(len(top)) // it is in the buffer
-	_, err = io.ReadFull(in, out)
-	return out, err
+	return stage.Skip(in, top)
 }

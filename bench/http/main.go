@@ -9,12 +9,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 	"github.com/vrproxy/vrproxy/bench/peer"
 )
 
@@ -37,7 +39,7 @@ type options struct {
 	profile              string
 	maxRatio, maxHAProxy float64
 	smoke                bool
-	dir                  string
+	dir                  string // of this run
 }
 
 func (o options) site(secure bool) site {
@@ -46,8 +48,8 @@ func (o options) site(secure bool) site {
 
 func run() error {
 	var o options
-	flag.DurationVar(&o.seconds, "time", time.Second, "how long one proxy is under load, in each round")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds")
+	flag.DurationVar(&o.seconds, "time", 600*time.Millisecond, "how long one proxy is under load, in each round")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds")
 	only := flag.String("only", "", "measure these alone, separated by commas: "+strings.Join(names(), ", "))
 	flag.StringVar(&o.situation, "situation", "", "measure only the situations with this in their names")
 	flag.StringVar(&o.vault, "vault", "", "a vault binary; default: that of VRPROXY_E2E_VAULT, or the one that make e2e has built")
@@ -56,20 +58,10 @@ func run() error {
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of vrproxy under load to this file")
 	flag.Float64Var(&o.maxRatio, "max-ratio", 0, "fail if vrproxy takes more CPU per small read, plain to plain, times httputil.ReverseProxy's; 0: only tell")
 	flag.Float64Var(&o.maxHAProxy, "max-haproxy", 0, "the same, times HAProxy's")
-	flag.BoolVar(&o.smoke, "smoke", false, "plain, small reads over 32 connections only, and without vault proxy")
-	flag.StringVar(&o.dir, "dir", "", "where the certificate is (used by the command itself)")
-	upstream := flag.Bool("upstream", false, "be the upstream (used by the command itself)")
-	mounts := flag.Int("mounts", 0, "with -upstream: so many mounts (used by the command itself)")
-	reverse := flag.String("reverse", "", "be a ReverseProxy before this URL (used by the command itself)")
-	fast := flag.String("fasthttp", "", "be a proxy of fasthttp before this URL (used by the command itself)")
+	flag.BoolVar(&o.smoke, "smoke", false, "plain, small reads as fast as they are answered, over 32 connections, only; and without vault proxy")
 	flag.Parse()
-	switch {
-	case *upstream:
-		return serveUpstream(o.dir, *mounts)
-	case *reverse != "":
-		return serveReverse(*reverse, o.dir)
-	case *fast != "":
-		return serveFast(*fast, o.dir)
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -77,6 +69,12 @@ func run() error {
 }
 
 func (o options) compare(ctx context.Context, only string) (err error) {
+	if o.rounds < 1 || o.seconds <= 0 {
+		return errors.New("-rounds and -time must be more than nothing")
+	}
+	if o.docs && (only != "" || o.situation != "" || o.smoke) {
+		return errors.New("-docs: a document has everything; leave out -only, -situation and -smoke")
+	}
 	if o.only, err = chosen(only); err != nil {
 		return err
 	}
@@ -97,8 +95,10 @@ func (o options) compare(ctx context.Context, only string) (err error) {
 // report writes what was asked for, and fails if vrproxy takes more than it may.
 func (o options) report(ctx context.Context, results []result) error {
 	all := flat(results)
-	printTargets(os.Stdout, targets(all))
-	err := judge(all, o)
+	if !o.smoke {
+		printTargets(os.Stdout, targets(all))
+	}
+	err := judge(os.Stdout, all, o)
 	if o.out == "" {
 		return err
 	}
@@ -132,9 +132,12 @@ func (o options) measure(ctx context.Context) ([]result, error) {
 	return out, nil
 }
 
-// prepare checks the programs, builds vrproxy and makes a certificate.
+// prepare checks the programs, builds what is to be built and makes a certificate.
 func (o *options) prepare(ctx context.Context) error {
 	if err := peer.Missing(map[string]string{"haproxy": "haproxy", "nginx": "nginx-light"}); err != nil {
+		return err
+	}
+	if err := free(ctx, stage.PlainUpstream, stage.TLSUpstream, stage.Front, adminAddress); err != nil {
 		return err
 	}
 	if err := o.chooseVault(); err != nil {
@@ -150,7 +153,22 @@ func (o *options) prepare(ctx context.Context) error {
 	if err := certificate(o.dir); err != nil {
 		return err
 	}
-	return peer.Build(ctx, root, "./cmd/vrproxy", filepath.Join(o.dir, "vrproxy"))
+	return errors.Join(
+		peer.Build(ctx, root, "./cmd/vrproxy", filepath.Join(o.dir, "vrproxy")),
+		peer.Build(ctx, filepath.Join(root, "bench"), "./http/parts", filepath.Join(o.dir, "parts")),
+	)
+}
+
+// free checks that nobody listens where the run is to take place.
+func free(ctx context.Context, addresses ...string) error {
+	for _, address := range addresses {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("another run may be going on: %w", err)
+		}
+		_ = l.Close()
+	}
+	return nil
 }
 
 func (o *options) chooseVault() (err error) {

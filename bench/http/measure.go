@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 	"github.com/vrproxy/vrproxy/bench/peer"
 )
 
@@ -23,6 +24,7 @@ type group struct {
 	name   string
 	trials []trial
 	layout layout
+	often  int // times the rounds of others, where a small difference matters; 0: as they
 }
 
 // trial is one proxy at one thing.
@@ -42,6 +44,7 @@ type round struct {
 	trial
 	o       options
 	process *peer.Process // nil: there is no proxy
+	began   time.Time     // its start
 	figures figures
 }
 
@@ -50,7 +53,7 @@ func underLoad() []step { return []step{(*round).warm, (*round).saturate, (*roun
 
 func (g group) measure(ctx context.Context, o options) ([]figures, error) {
 	rounds := make([][]figures, len(g.trials))
-	for range o.rounds {
+	for range o.rounds * max(1, g.often) {
 		for i, t := range g.trials {
 			f, err := t.once(ctx, o)
 			if err != nil {
@@ -82,12 +85,12 @@ func shareOut(all []figures) {
 
 // once starts an upstream and the proxy, which is new to everything in each round.
 func (t trial) once(ctx context.Context, o options) (f figures, err error) {
-	up, err := peer.Start(ctx, []string{os.Args[0], "-upstream", "-dir", o.dir, "-mounts", strconv.Itoa(t.mounts)})
+	up, err := peer.Start(ctx, []string{o.site(false).at("parts"), "-upstream", "-dir", o.dir, "-mounts", strconv.Itoa(t.mounts)})
 	if err != nil {
 		return f, err
 	}
 	defer up.Stop()
-	if err := peer.Poll(ctx, 10*time.Second, func(ctx context.Context) bool { return hangUp(dialTCP(plainUpstream)(ctx)) }); err != nil {
+	if err := peer.Poll(ctx, 10*time.Second, func(ctx context.Context) bool { return hangUp(dialTCP(stage.PlainUpstream)(ctx)) }); err != nil {
 		return f, fmt.Errorf("the upstream does not start: %w", err)
 	}
 	r := round{trial: t, o: o}
@@ -116,16 +119,18 @@ func (r *round) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	r.began = time.Now()
 	r.process, err = peer.Start(ctx, r.proxy.args)
 	return err
 }
 
 func (r *round) walk(ctx context.Context) (figures, error) {
-	began := time.Now()
 	if err := peer.Poll(ctx, 30*time.Second, r.answers); err != nil {
 		return r.figures, fmt.Errorf("it does not answer: %w", err)
 	}
-	r.figures.ready = micros(time.Since(began))
+	if r.process != nil {
+		r.figures.ready = micros(time.Since(r.began))
+	}
 	if err := r.weigh(&r.figures.idle); err != nil {
 		return r.figures, err
 	}
@@ -149,7 +154,7 @@ func hangUp(conn net.Conn, err error) bool {
 // answers reports whether the proxy serves, logging in first: vrproxy learns the session
 // by that, and the others pass it on.
 func (r *round) answers(ctx context.Context) bool {
-	return r.send(ctx, [][]byte{login("u"), read(smallPath, token)}) == nil
+	return r.send(ctx, [][]byte{login("u"), read(stage.SmallPath, stage.Token)}) == nil
 }
 
 // send sends each request once, over one connection.
@@ -210,8 +215,17 @@ func (r *round) saturate(ctx context.Context) error {
 }
 
 func (r *round) steady(ctx context.Context) error {
+	before, err := r.cpu()
+	if err != nil {
+		return err
+	}
 	got, err := r.load(r.o.seconds, fixedRate).run(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := r.cpu()
 	f := &r.figures
+	f.steadyCPU = micros(after-before) / float64(max(1, got.requests))
 	f.steady50, f.steady99, f.steady999 = micros(got.quantile(.5)), micros(got.quantile(.99)), micros(got.quantile(.999))
 	return err
 }
@@ -225,7 +239,7 @@ func (r *round) crowd(ctx context.Context) error {
 			_ = c.Close()
 		}
 	}()
-	raw, in := read(smallPath, token), bufio.NewReader(nil)
+	raw, in := read(stage.SmallPath, stage.Token), bufio.NewReader(nil)
 	for range crowd {
 		c, err := r.proxy.dial(ctx)
 		if err != nil {
@@ -272,7 +286,8 @@ type figures struct {
 	cpu                           float64 // of the proxy, per request
 	rate                          float64 // requests a second, as fast as they are answered
 	p50, p99, p999                float64
-	steady50, steady99, steady999 float64 // at fixedRate
+	steadyCPU                     float64 // at fixedRate
+	steady50, steady99, steady999 float64
 	ready                         float64 // from its start to its first answers
 	idle, loaded, crowded         float64 // just ready; under load; with 1,000 idle connections
 	each                          float64 // of what there are many of: a connection, a mount, a session, a lease
@@ -289,7 +304,7 @@ func (f *figures) columns() []column {
 	return []column{
 		{"cpu_us_per_request", &f.cpu}, {"requests_per_second", &f.rate},
 		{"p50_us", &f.p50}, {"p99_us", &f.p99}, {"p999_us", &f.p999},
-		{"p50_us_at_2000", &f.steady50}, {"p99_us_at_2000", &f.steady99}, {"p999_us_at_2000", &f.steady999},
+		{"cpu_us_at_2000", &f.steadyCPU}, {"p50_us_at_2000", &f.steady50}, {"p99_us_at_2000", &f.steady99}, {"p999_us_at_2000", &f.steady999},
 		{"ready_us", &f.ready}, {"idle_kib", &f.idle}, {"loaded_kib", &f.loaded}, {"with_1000_connections_kib", &f.crowded}, {"each_kib", &f.each}, {"binary_kib", &f.binary},
 	}
 }

@@ -20,7 +20,7 @@ func writePlots(base string, all []figures) error {
 		return err
 	}
 	for _, kind := range []string{".png", ".svg"} {
-		if err := p.Save(26*vg.Centimeter, 15*vg.Centimeter, base+kind); err != nil {
+		if err := p.Save(27*vg.Centimeter, 15*vg.Centimeter, base+kind); err != nil {
 			return fmt.Errorf("drawing: %w", err)
 		}
 	}
@@ -45,7 +45,7 @@ func picture(all []figures) (*plot.Plot, error) {
 	p.Legend.Top = false
 	p.Legend.Padding = vg.Points(3)
 	grid := plotter.NewGrid()
-	grid.Vertical.Color, grid.Horizontal.Color = color.Gray{Y: 215}, color.Gray{Y: 235}
+	grid.Vertical.Color, grid.Horizontal.Color = color.Gray{Y: 190}, color.Gray{Y: 225}
 	p.Add(grid)
 	for i, name := range names() {
 		points := pointsOf(all, lines, name)

@@ -38,19 +38,26 @@ type layout struct {
 // loadLayout is that of proxies under load.
 func loadLayout() layout {
 	return layout{
-		[]string{"proxy", "CPU µs", "× HAProxy", "req/s", "p50 µs", "p99", "p99.9", "p50 at 2,000/s", "p99", "p99.9", "MiB"},
-		underLoadRow,
+		[]string{"proxy", "CPU µs", "× HAProxy", "req/s", "p50 µs", "p99", "p99.9", "at 2,000/s: CPU µs", "p50 µs", "p99", "p99.9", "MiB"},
+		func(all []figures, f figures) []string {
+			return append(saturated(all, f), number(f.steadyCPU, 1), number(f.steady50, 0), number(f.steady99, 0), number(f.steady999, 0), number(f.loaded/1024, 1))
+		},
 	}
 }
 
 // scaleLayout is that of vrproxy with few things and many.
 func scaleLayout() layout {
 	return layout{
-		[]string{"vrproxy with", "CPU µs", "× with 10", "req/s", "p50 µs", "p99", "p99.9", "p50 at 2,000/s", "p99", "p99.9", "MiB", "MiB before", "KiB each"},
+		[]string{"vrproxy with", "CPU µs", "× with 10", "req/s", "p50 µs", "p99", "p99.9", "MiB", "MiB before", "KiB each"},
 		func(all []figures, f figures) []string {
-			return append(underLoadRow(all, f), number(f.idle/1024, 1), number(f.each, 2))
+			return append(saturated(all, f), number(f.loaded/1024, 1), number(f.idle/1024, 1), number(f.each, 2))
 		},
 	}
+}
+
+// saturated is what both have first.
+func saturated(all []figures, f figures) []string {
+	return []string{f.name, number(f.cpu, 1), number(ratio(all, f), 2), number(f.rate, 0), number(f.p50, 0), number(f.p99, 0), number(f.p999, 0)}
 }
 
 // restLayout is that of proxies before any load.
@@ -60,13 +67,6 @@ func restLayout() layout {
 		func(_ []figures, f figures) []string {
 			return []string{f.name, number(f.ready/1000, 0), number(f.idle/1024, 1), number(f.crowded/1024, 1), number(f.each, 1), number(f.binary/1024, 1)}
 		},
-	}
-}
-
-func underLoadRow(all []figures, f figures) []string {
-	return []string{
-		f.name, number(f.cpu, 1), number(ratio(all, f), 2), number(f.rate, 0), number(f.p50, 0), number(f.p99, 0), number(f.p999, 0),
-		number(f.steady50, 0), number(f.steady99, 0), number(f.steady999, 0), number(f.loaded/1024, 1),
 	}
 }
 
@@ -140,22 +140,22 @@ func writeCSV(file string, all []figures) error {
 	return errors.Join(w.Error(), f.Close())
 }
 
-// judge holds vrproxy to what it may take of CPU time, in small reads, plain to plain.
-func judge(all []figures, o options) error {
-	return errors.Join(within(all, reverseProxy, o.maxRatio), within(all, haproxy, o.maxHAProxy))
+// judge tells how much CPU time vrproxy takes for small reads, plain to plain, and holds
+// it to what it may take.
+func judge(out io.Writer, all []figures, o options) error {
+	return errors.Join(within(out, all, reverseProxy, o.maxRatio), within(out, all, haproxy, o.maxHAProxy))
 }
 
-func within(all []figures, name string, limit float64) error {
-	ours, ok := one(all, plainSmall, vrproxy)
-	theirs, both := one(all, plainSmall, name)
-	if limit <= 0 {
-		return nil
+func within(out io.Writer, all []figures, peer string, limit float64) error {
+	got, ok := quotient(all, plainSmall, vrproxy, peer)
+	switch {
+	case !ok && limit > 0:
+		return fmt.Errorf("vrproxy and %s must be measured at %q to be compared", peer, plainSmall)
+	case ok:
+		_, _ = fmt.Fprintf(out, "vrproxy takes %.2f times the CPU time of %s\n", got, peer)
 	}
-	if !ok || !both {
-		return fmt.Errorf("vrproxy and %s must be measured at %q to be compared", name, plainSmall)
-	}
-	if got := ours.cpu / theirs.cpu; got > limit {
-		return fmt.Errorf("vrproxy takes %.2f times the CPU of %s, and may take %.2f", got, name, limit)
+	if limit > 0 && hundredths(got) > hundredths(limit) {
+		return fmt.Errorf("vrproxy takes %.2f times the CPU time of %s, and may take %.2f", got, peer, limit)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 	"github.com/vrproxy/vrproxy/bench/peer"
 )
 
@@ -35,19 +36,17 @@ type stock struct {
 	held     int
 }
 
+// stocks are in pairs, few and many of a kind, so that they are measured soon after
+// each other.
 func stocks() []stock {
-	var out []stock
-	for _, n := range []int{few, many} {
-		out = append(out, mountsOf(n), sessionsOf(n), leasesOf(n))
-	}
-	return out
+	return []stock{mountsOf(few), mountsOf(many), sessionsOf(few), sessionsOf(many), leasesOf(few), leasesOf(many)}
 }
 
 // mountsOf spreads reads over mounts. One answer of Vault tells vrproxy all of them.
 func mountsOf(n int) stock {
-	reads := spread(n, func(i int) []byte { return read("/v1/"+mountName(i)+"/data/small", token) })
+	reads := spread(n, func(i int) []byte { return read("/v1/"+stage.MountName(i)+"/data/small", stage.Token) })
 	return stock{name: label(n, "mounts"), mounts: n, requests: reads, load: reads, held: n, count: func(ctx context.Context) (int, error) {
-		known, err := knows(ctx, mountName(n-1))
+		known, err := knows(ctx, stage.MountName(n-1))
 		if err != nil || !known {
 			return 0, err
 		}
@@ -61,7 +60,7 @@ func sessionsOf(n int) stock {
 	return stock{
 		name: label(n, "sessions"), held: n,
 		requests: spread(n, func(i int) []byte { return login(user(i)) }),
-		load:     spread(n, func(i int) []byte { return read(smallPath, tokenOf(user(i))) }),
+		load:     spread(n, func(i int) []byte { return read(stage.SmallPath, stage.TokenOf(user(i))) }),
 		count: func(ctx context.Context) (int, error) {
 			s, err := statusOf(ctx)
 			return s.Sessions, err
@@ -72,12 +71,12 @@ func sessionsOf(n int) stock {
 // leasesOf takes leases, and reads what has none.
 func leasesOf(n int) stock {
 	return stock{
-		name: label(n, "leases"), held: n, load: [][]byte{read(smallPath, token)},
+		name: label(n, "leases"), held: n, load: [][]byte{read(stage.SmallPath, stage.Token)},
 		requests: spread(many, func(i int) []byte {
 			if i < n {
-				return read(leasePath, token)
+				return read(stage.LeasePath, stage.Token)
 			}
-			return read(smallPath, token)
+			return read(stage.SmallPath, stage.Token)
 		}),
 		count: func(ctx context.Context) (int, error) {
 			s, err := statusOf(ctx)
@@ -108,16 +107,16 @@ func label(n int, things string) string {
 // scale compares vrproxy with itself.
 func scale(o options) (group, error) {
 	proxies, err := o.site(false).contenders([]string{vrproxy})
-	g := group{name: scaleGroup, layout: scaleLayout()}
+	g := group{name: scaleGroup, layout: scaleLayout(), often: 2}
 	if err != nil {
 		return g, err
 	}
 	for i, s := range stocks() {
-		base := stocks()[i%3].name
+		base := stocks()[i&^1].name // the first of the pair
 		g.trials = append(g.trials, trial{
 			name: s.name, base: base, proxy: proxies[0], mounts: s.mounts, connections: 32,
 			requests: func() [][]byte { return s.load },
-			steps:    append([]step{s.fill}, underLoad()...),
+			steps:    []step{s.fill, (*round).warm, (*round).saturate},
 		})
 	}
 	return g, nil
@@ -189,7 +188,7 @@ func rest(o options) (group, error) {
 	return g, err
 }
 
-// size is that of the program's file, if it is not this command's.
+// size is that of the program's file, if it is to be told.
 func (r *round) size(context.Context) error {
 	if r.proxy.binary == "" {
 		return nil

@@ -3,6 +3,8 @@ package main
 import (
 	"slices"
 	"strings"
+
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 )
 
 func read(path, token string) []byte {
@@ -10,7 +12,7 @@ func read(path, token string) []byte {
 }
 
 func login(name string) []byte {
-	return request{method: "POST", path: loginPath + name, body: `{"password":"p"}`}.bytes()
+	return request{method: "POST", path: stage.LoginPath + name, body: `{"password":"p"}`}.bytes()
 }
 
 // situation is what the proxies are compared at.
@@ -28,8 +30,8 @@ const (
 )
 
 func situations() []situation {
-	small, large := read(smallPath, token), read(largePath, token)
-	write := request{method: "POST", path: writePath, token: token, body: `{"data":{"v":"1"}}`}.bytes()
+	small, large := read(stage.SmallPath, stage.Token), read(stage.LargePath, stage.Token)
+	write := request{method: "POST", path: stage.WritePath, token: stage.Token, body: `{"data":{"v":"1"}}`}.bytes()
 	return []situation{
 		{plainSmall, false, 32, small},
 		{"plain upstream, 600 B, 1 connection", false, 1, small},
@@ -80,9 +82,16 @@ func (o options) wants(g group) bool {
 func (s situation) group(o options) (group, error) {
 	g := group{name: s.name, layout: loadLayout()}
 	proxies, err := o.site(s.secure).contenders(o.only)
+	steps := underLoad()
+	if o.smoke {
+		steps = []step{(*round).warm, (*round).saturate}
+	}
 	for _, c := range proxies {
+		if o.smoke && c.name == direct {
+			continue
+		}
 		g.trials = append(g.trials, trial{
-			name: c.name, base: haproxy, proxy: c, connections: s.connections, steps: underLoad(),
+			name: c.name, base: haproxy, proxy: c, connections: s.connections, steps: steps,
 			requests: func() [][]byte { return [][]byte{s.request} },
 		})
 	}

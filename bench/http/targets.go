@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -56,34 +57,29 @@ func targets(all []figures) []verdict {
 }
 
 // cpuTarget compares CPU time per request with a peer's in each situation that begins so.
-func cpuTarget(all []figures, name, prefix, than string, limit float64) (verdict, bool) {
+func cpuTarget(all []figures, name, prefix, peer string, limit float64) (verdict, bool) {
 	v := verdict{target: name, limit: fmt.Sprintf("%.2f", limit)}
 	var worst float64
-	for _, s := range situations() {
-		if !strings.HasPrefix(s.name, prefix) {
+	for _, f := range all {
+		got, ok := quotient(all, f.group, f.name, peer)
+		if !ok || !slices.Contains(ours(), f.name) || !strings.HasPrefix(f.group, prefix) {
 			continue
 		}
-		for _, us := range ours() {
-			got, ok := quotient(all, s.name, us, than)
-			if !ok {
-				continue
-			}
-			if us == vrproxy && (s.name == plainSmall || s.name == tlsSmall) && v.headline == "" {
-				v.headline = fmt.Sprintf("%.2f", got)
-			}
-			if got > worst {
-				worst, v.worst = got, fmt.Sprintf("%.2f (%s: %s)", got, us, s.name)
-			}
+		if f.name == vrproxy && (f.group == plainSmall || f.group == tlsSmall) && v.headline == "" {
+			v.headline = fmt.Sprintf("%.2f", got)
+		}
+		if got > worst {
+			worst, v.worst = got, fmt.Sprintf("%.2f (%s: %s)", got, f.name, f.group)
 		}
 	}
-	v.hit = worst <= limit
+	v.hit = hundredths(worst) <= hundredths(limit)
 	return v, worst > 0
 }
 
 // quotient is the CPU time of one by that of another.
-func quotient(all []figures, group, name, than string) (float64, bool) {
+func quotient(all []figures, group, name, peer string) (float64, bool) {
 	a, okA := one(all, group, name)
-	b, okB := one(all, group, than)
+	b, okB := one(all, group, peer)
 	if !okA || !okB || b.cpu == 0 {
 		return 0, false
 	}
@@ -123,9 +119,12 @@ func scaleTarget(all []figures, things string) (verdict, bool) {
 	cpu, rate := large.cpu/small.cpu, small.rate/large.rate
 	return verdict{
 		target: "10,000 " + things + " ÷ 10", limit: fmt.Sprintf("%.2f", limit),
-		worst: fmt.Sprintf("CPU time %.2f, time per request %.2f", cpu, rate), hit: math.Max(cpu, rate) <= limit,
+		worst: fmt.Sprintf("CPU time %.2f, time per request %.2f", cpu, rate), hit: hundredths(math.Max(cpu, rate)) <= hundredths(limit),
 	}, true
 }
+
+// hundredths is how exactly a ratio is told, and so how exactly it is judged.
+func hundredths(v float64) float64 { return math.Round(v * 100) }
 
 // printTargets writes them for a terminal.
 func printTargets(out io.Writer, all []verdict) {

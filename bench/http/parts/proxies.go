@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 )
 
 // serveReverse is the least that net/http needs to be a proxy.
@@ -16,14 +18,14 @@ func serveReverse(to, dir string) error {
 	if err != nil {
 		return err
 	}
-	roots, err := authority(dir)
+	roots, err := stage.Authority(dir)
 	if err != nil {
 		return err
 	}
 	p := httputil.NewSingleHostReverseProxy(target)
 	p.Transport = &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	p.ModifyResponse = func(r *http.Response) error { r.Header.Set("X-Bench", "1"); return nil }
-	return (&http.Server{Addr: frontAddress, Handler: p, ReadHeaderTimeout: time.Minute}).ListenAndServe()
+	return (&http.Server{Addr: stage.Front, Handler: p, ReadHeaderTimeout: time.Minute}).ListenAndServe()
 }
 
 // serveFast is the least that fasthttp needs: a floor of what Go can do. It keeps whole
@@ -33,7 +35,7 @@ func serveFast(to, dir string) error {
 	if err != nil {
 		return err
 	}
-	roots, err := authority(dir)
+	roots, err := stage.Authority(dir)
 	if err != nil {
 		return err
 	}
@@ -49,5 +51,5 @@ func serveFast(to, dir string) error {
 		}
 		c.Response.Header.Set("X-Bench", "1")
 	}}
-	return front.ListenAndServe(frontAddress)
+	return front.ListenAndServe(stage.Front)
 }

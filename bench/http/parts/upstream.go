@@ -3,37 +3,19 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
-	"time"
+
+	"github.com/vrproxy/vrproxy/bench/http/stage"
 )
 
-// The upstream answers like a Vault that is healthy. It is a process of its own, so that
-// its CPU time is nobody else's, and does the least that answering takes, so that it is
-// not what is measured.
-const (
-	plainUpstream = "127.0.0.1:15900"
-	tlsUpstream   = "127.0.0.1:15901"
-	upstreamName  = "bench.test"            // in its certificate, for nginx, which looks for no address there
-	smallPath     = "/v1/secret/data/small" // 600 bytes, in each mount
-	largePath     = "/v1/secret/data/large" // 64 KiB
-	writePath     = "/v1/secret/data/written"
-	leasePath     = "/v1/database/creds/app"
-	loginPath     = "/v1/auth/userpass/login/" // and a name
-	token         = "hvs.bench"
-)
-
-// upstream is what the simulated Vault knows. The answers to reads are made once.
+// upstream is what a simulated Vault knows that is healthy. It does the least that
+// answering takes, so that it is not what is measured; the answers to reads are made once.
 type upstream struct {
 	small, large, written, health, mounts []byte
 }
@@ -54,12 +36,12 @@ func serveUpstream(dir string, mounts int) error {
 	if err != nil {
 		return err
 	}
-	plain, err := net.Listen("tcp", plainUpstream)
+	plain, err := new(net.ListenConfig).Listen(context.Background(), "tcp", stage.PlainUpstream)
 	if err != nil {
 		return err
 	}
 	// HTTP/1.1 only: HAProxy and nginx speak nothing else to their upstreams here.
-	secure, err := tls.Listen("tcp", tlsUpstream, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
+	secure, err := tls.Listen("tcp", stage.TLSUpstream, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12})
 	if err != nil {
 		return err
 	}
@@ -85,7 +67,7 @@ func (u *upstream) converse(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 16<<10)
 	for {
-		top, err := head(in)
+		top, err := stage.Head(in)
 		if err != nil {
 			return
 		}
@@ -93,7 +75,7 @@ func (u *upstream) converse(conn net.Conn) {
 		if bytes.HasPrefix(top, []byte("HEAD ")) {
 			said = said[:bytes.Index(said, []byte("\r\n\r\n"))+4]
 		}
-		if err := skip(in, top); err != nil {
+		if err := stage.Skip(in, top); err != nil {
 			return
 		}
 		if _, err := conn.Write(said); err != nil {
@@ -107,18 +89,18 @@ func (u *upstream) answerTo(head []byte) []byte {
 	switch {
 	case bytes.HasSuffix(path, []byte("/data/small")):
 		return u.small
-	case string(path) == largePath:
+	case string(path) == stage.LargePath:
 		return u.large
 	case string(path) == "/v1/sys/health":
 		return u.health
 	case string(path) == "/v1/sys/internal/ui/mounts":
 		return u.mounts
-	case bytes.HasPrefix(path, []byte(leasePath)):
+	case bytes.HasPrefix(path, []byte(stage.LeasePath)):
 		return answer(lease())
-	case bytes.HasPrefix(path, []byte(loginPath)):
-		return answer(fmt.Sprintf(`{"auth":{"client_token":"%s","accessor":"a-%[1]s","policies":["default"],"lease_duration":2764800,"renewable":true}}`, tokenOf(string(path[len(loginPath):]))))
+	case bytes.HasPrefix(path, []byte(stage.LoginPath)):
+		return answer(fmt.Sprintf(`{"auth":{"client_token":"%s","accessor":"a-%[1]s","policies":["default"],"lease_duration":2764800,"renewable":true}}`, stage.TokenOf(string(path[len(stage.LoginPath):]))))
 	case string(path) == "/v1/auth/token/lookup-self":
-		return answer(fmt.Sprintf(`{"data":{"id":"%s","accessor":"a-%[1]s","ttl":2764800,"type":"service","policies":["default"]}}`, field(head, "X-Vault-Token")))
+		return answer(fmt.Sprintf(`{"data":{"id":"%s","accessor":"a-%[1]s","ttl":2764800,"type":"service","policies":["default"]}}`, stage.Field(head, "X-Vault-Token")))
 	}
 	return u.written
 }
@@ -131,14 +113,6 @@ func pathOf(head []byte) []byte {
 	return path
 }
 
-// tokenOf is what a user gets who logs in.
-func tokenOf(name string) string {
-	if name == "u" {
-		return token
-	}
-	return token + "." + name
-}
-
 func answer(body string) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Type: application/json\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
@@ -148,13 +122,11 @@ func mountTable(more int) string {
 	var b strings.Builder
 	b.WriteString(`{"data":{"secret":{"secret/":{"type":"kv","options":{"version":"2"}},"database/":{"type":"database"}`)
 	for i := range more {
-		fmt.Fprintf(&b, `,"%s/":{"type":"kv","options":{"version":"2"}}`, mountName(i))
+		fmt.Fprintf(&b, `,"%s/":{"type":"kv","options":{"version":"2"}}`, stage.MountName(i))
 	}
 	b.WriteString(`},"auth":{"token/":{"type":"token"},"userpass/":{"type":"userpass"}}}}`)
 	return b.String()
 }
-
-func mountName(i int) string { return fmt.Sprintf("team-%05d/kv", i) }
 
 // lease is an answer with a lease of its own.
 func lease() string {
@@ -164,30 +136,4 @@ func lease() string {
 func secret(size int) string {
 	const frame = `{"request_id":"9b7a3f0e-0000-0000-0000-000000000000","lease_id":"","renewable":false,"lease_duration":0,"data":{"data":{"value":"%s"},"metadata":{"created_time":"2026-01-01T00:00:00Z","custom_metadata":null,"deletion_time":"","destroyed":false,"version":1}},"wrap_info":null,"warnings":null,"auth":null,"mount_type":"kv"}`
 	return fmt.Sprintf(frame, strings.Repeat("x", size-len(frame)+2))
-}
-
-// certificate makes one for loopback, and its key.
-func certificate(dir string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{upstreamName},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return err
-	}
-	raw, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return err
-	}
-	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "EC PRIVATE KEY", Bytes: raw}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package stage
 
 import (
 	"bufio"
@@ -10,9 +10,9 @@ import (
 	"strconv"
 )
 
-// head waits for the first lines of a message, to the empty one, and leaves them in the
+// Head waits for the first lines of a message, to the empty one, and leaves them in the
 // buffer. They are good until the next read.
-func head(in *bufio.Reader) ([]byte, error) {
+func Head(in *bufio.Reader) ([]byte, error) {
 	for have := 1; ; {
 		if _, err := in.Peek(have); err != nil {
 			return nil, err
@@ -25,8 +25,8 @@ func head(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// field is the value of a header field.
-func field(head []byte, name string) []byte {
+// Field is the value of a header field.
+func Field(head []byte, name string) []byte {
 	for line := range bytes.Lines(head) {
 		if len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name)) {
 			return bytes.TrimSpace(line[len(name)+1:])
@@ -35,24 +35,24 @@ func field(head []byte, name string) []byte {
 	return nil
 }
 
-// length is that of the body after a head; -1: it comes in chunks.
-func length(head []byte) (int, error) {
-	if value := field(head, "Content-Length"); value != nil {
+// Length is that of the body after a head; -1: it comes in chunks.
+func Length(head []byte) (int, error) {
+	if value := Field(head, "Content-Length"); value != nil {
 		n, err := strconv.Atoi(string(value))
 		if err != nil || n < 0 {
 			return 0, fmt.Errorf("unexpected Content-Length: %s", value)
 		}
 		return n, nil
 	}
-	if field(head, "Transfer-Encoding") != nil {
+	if Field(head, "Transfer-Encoding") != nil {
 		return -1, nil
 	}
 	return 0, nil
 }
 
-// skip reads a message to its end.
-func skip(in *bufio.Reader, head []byte) error {
-	n, err := length(head)
+// Skip reads a message to its end.
+func Skip(in *bufio.Reader, head []byte) error {
+	n, err := Length(head)
 	if err != nil {
 		return err
 	}
