@@ -180,7 +180,7 @@ type Policy struct {
 // Handler serves one listener. It must not be put behind an http.ServeMux, which
 // would rewrite paths.
 func (p *Proxy) Handler(policy Policy) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.Serve(w, r, policy) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.Serve(w, r, policy) }) //nolint:contextcheck // the request has it
 }
 
 // Serve serves one request as a handler for a policy does.
@@ -188,7 +188,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, policy Policy) {
 	x, _ := p.exchanges.Get().(*exchange)
 	x.w, x.r, x.policy, x.began = w, r, policy, time.Now()
 	x.words = x.room[:0]
-	x.serve() //nolint:contextcheck // the exchange carries the request, whose context it uses
+	x.serve()
 	if !x.raced {
 		x.reset()
 		p.exchanges.Put(x)

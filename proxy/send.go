@@ -314,7 +314,7 @@ func (x *exchange) call(address string, token tokencache.Token, repeatable bool)
 			out.Header.Del("Accept-Encoding") // the answer names the token, which must not reach the client
 		}
 	}
-	if len(x.r.Trailer) > 0 {
+	if len(x.r.Trailer) > 0 && (!x.body.whole || len(x.body.kept) > 0) {
 		out.Trailer = x.r.Trailer // filled when the body is read
 	}
 	call := &whole.call

@@ -102,14 +102,14 @@ func (f *front) serverOf(cfg *configs.Config, address string, socket net.Listene
 	}
 	out.gate.limit.Store(int64(cfg.Limits.Connections))
 	handler, limits := http.HandlerFunc(out.serveHTTP), cfg.Limits
-	errorLog := zap.NewStdLog(f.logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel))) // net/http complains about clients, at info
 	out.server = http1.NewServer(http1.Config{
 		Handler: handler, HeaderTimeout: limits.HeaderTimeout, IdleTimeout: limits.IdleTimeout, MaxHeader: limits.HeaderBytes,
-		State: out.gate.state, ErrorLog: errorLog,
+		State: out.gate.state, Logger: f.logger,
 	})
 	out.http2 = &http.Server{
 		Handler: handler, ReadHeaderTimeout: limits.HeaderTimeout, IdleTimeout: limits.IdleTimeout, MaxHeaderBytes: limits.HeaderBytes,
-		ConnState: out.gate.state, ErrorLog: errorLog,
+		ConnState: out.gate.state,
+		ErrorLog:  zap.NewStdLog(f.logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel))), // net/http complains about clients, at info
 	}
 	return out
 }
@@ -129,7 +129,7 @@ func (l *listener) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	defer l.front.metrics.flight.leave()
 	l.busy.Add(1)
 	defer l.busy.Add(-1)
-	l.front.cores.p.Load().proxy.Serve(w, r, l.now.Load().policy)
+	l.front.cores.p.Load().proxy.Serve(w, r, l.now.Load().policy) //nolint:contextcheck // the request has it
 }
 
 func refuse(w http.ResponseWriter, text string) {

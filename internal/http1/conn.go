@@ -8,11 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -147,6 +147,29 @@ func (c *conn) rest() bool {
 // read makes a request of its head.
 func (c *conn) read(text string) error {
 	line, fields, _ := strings.Cut(text, "\r\n")
+	if err := c.readLine(line); err != nil {
+		return err
+	}
+	clear(c.header)
+	f, err := readFields(fields, c.header)
+	if err != nil {
+		return err
+	}
+	r := c.r
+	r.Host, r.Close = f.host, f.close || r.ProtoMinor == 0 && !f.keepAlive
+	switch {
+	case f.hosts > 1 || f.hosts == 0 && r.ProtoMinor == 1 || !httpguts.ValidHostHeader(f.host):
+		return errFraming
+	case r.ProtoMinor == 0 && (f.chunked || f.unknown):
+		return errFraming
+	case f.unknown:
+		return errCoding
+	}
+	return c.readBody(f)
+}
+
+// readLine takes the first line: three words with one space between them.
+func (c *conn) readLine(line string) error {
 	method, rest, _ := strings.Cut(line, " ")
 	target, proto, ok := strings.Cut(rest, " ")
 	switch {
@@ -158,25 +181,11 @@ func (c *conn) read(text string) error {
 		}
 		return errFraming
 	}
-	clear(c.header)
-	f, err := readFields(fields, c.header)
-	if err != nil {
-		return err
-	}
 	r := c.r
-	r.Method, r.RequestURI, r.Host, r.Proto, r.ProtoMajor, r.ProtoMinor = method, target, f.host, proto, 1, int(proto[7]-'0')
+	r.Method, r.RequestURI, r.Proto, r.ProtoMajor, r.ProtoMinor = method, target, proto, 1, int(proto[7]-'0')
 	c.url = url.URL{}
 	c.url.Opaque, c.url.RawQuery, _ = strings.Cut(target, "?")
-	r.Close = f.close || r.ProtoMinor == 0 && !f.keepAlive
-	switch {
-	case f.hosts > 1 || f.hosts == 0 && r.ProtoMinor == 1 || !httpguts.ValidHostHeader(f.host):
-		return errFraming
-	case r.ProtoMinor == 0 && (f.chunked || f.unknown):
-		return errFraming
-	case f.unknown:
-		return errCoding
-	}
-	return c.readBody(f)
+	return nil
 }
 
 // readBody makes the body that follows.
@@ -224,7 +233,7 @@ func (c *conn) handle() (ok bool) {
 			ok = false
 			c.out.drop()
 			if p != http.ErrAbortHandler { //nolint:errorlint // a panic's value
-				c.s.cfg.ErrorLog.Printf("http1: panic serving %s: %v\n%s", c.r.RemoteAddr, p, debug.Stack())
+				c.s.cfg.Logger.Error("a handler panicked", zap.Any("panic", p), zap.Stack("stack"))
 			}
 		}
 	}()

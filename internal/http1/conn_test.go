@@ -14,8 +14,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // pipes is a listener for connections within the process.
@@ -51,7 +49,6 @@ func start(t *testing.T, cfg Config) *house {
 	t.Helper()
 	h := &house{t: t, l: &pipes{in: make(chan net.Conn), over: make(chan struct{})}, served: make(chan error, 1)}
 	h.l.end = sync.OnceFunc(func() { close(h.l.over) })
-	cfg.ErrorLog = zap.NewStdLog(zap.NewNop())
 	cfg.State = func(c net.Conn, s http.ConnState) { h.states.Store(c, s) }
 	h.Server = NewServer(cfg)
 	go func() { h.served <- h.Serve(h.l) }()
@@ -574,7 +571,7 @@ func TestAcceptFails(t *testing.T) {
 		over := make(chan struct{})
 		close(over)
 		l := &failing{&pipes{over: over, end: func() {}}, []error{full, full, full, broken}}
-		s := NewServer(Config{Handler: http.NotFoundHandler(), ErrorLog: zap.NewStdLog(zap.NewNop())})
+		s := NewServer(Config{Handler: http.NotFoundHandler()})
 		if err := s.Serve(l); !errors.Is(err, broken) || len(l.errs) > 0 {
 			t.Errorf("%v, %d errors to come", err, len(l.errs))
 		}

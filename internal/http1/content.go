@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"net/textproto"
@@ -39,46 +40,45 @@ func (c *content) start(in *input, f framing, trailer *http.Header) {
 
 // Read implements io.Reader.
 func (c *content) Read(p []byte) (int, error) {
+	if c.chunked && c.left == 0 && !c.over && c.err == nil {
+		c.err = tooEarly(c.nextChunk())
+	}
 	switch {
 	case c.err != nil:
 		return 0, c.err
 	case c.over:
 		return 0, io.EOF
-	case c.chunked && c.left == 0:
-		if c.err = c.nextChunk(); c.err != nil || c.over {
-			return 0, c.end()
-		}
 	}
 	if c.left >= 0 && int64(len(p)) > c.left {
 		p = p[:c.left]
 	}
 	n, err := c.in.Read(p)
-	if c.left >= 0 {
-		c.left -= int64(n)
-	}
-	switch {
-	case c.left == 0 && !c.chunked:
-		c.over = true
-		return n, io.EOF
-	case err == io.EOF && c.left < 0:
-		c.over = true
-	case err == io.EOF:
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil && err != io.EOF {
-		c.err = err
-	}
-	return n, err
+	return n, c.took(n, err)
 }
 
-func (c *content) end() error {
-	if c.err == nil {
+// took notes what was read, and gives the error for whoever reads.
+func (c *content) took(n int, err error) error {
+	if c.left < 0 {
+		if c.over = errors.Is(err, io.EOF); !c.over {
+			c.err = err
+		}
+		return err
+	}
+	c.left -= int64(n)
+	if c.left == 0 && !c.chunked {
+		c.over = true
 		return io.EOF
 	}
-	if c.err == io.EOF {
-		c.err = io.ErrUnexpectedEOF
-	}
+	c.err = tooEarly(err)
 	return c.err
+}
+
+// tooEarly is what the end of the connection means inside of a message.
+func tooEarly(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // nextChunk reads the line before a chunk, with the end of the one before it; behind the

@@ -96,7 +96,7 @@ func (in *input) head(limit int) (string, error) {
 	for n := 0; ; {
 		next, err := in.scan(limit, n)
 		switch {
-		case err == io.EOF && in.buffered() > 0:
+		case errors.Is(err, io.EOF) && in.buffered() > 0:
 			return "", io.ErrUnexpectedEOF
 		case err != nil:
 			return "", err

@@ -170,40 +170,44 @@ func (l *link) answer(call *Call) (*http.Response, error) {
 		resp http.Response
 		body answerBody
 	}{}
-	resp := &whole.resp
-	line, fields, _ := strings.Cut(text, "\r\n")
-	if err := readStatus(resp, line); err != nil {
-		return nil, err
-	}
-	clear(l.header)
-	resp.Header = l.header
-	f, err := readFields(fields, resp.Header)
+	resp, body := &whole.resp, &whole.body
+	f, err := l.readHead(resp, text)
 	if err != nil {
 		return nil, err
 	}
-	if f.unknown || f.chunked && resp.ProtoMinor == 0 {
-		return nil, errFraming
-	}
-	if f.trailer {
-		if resp.Trailer, err = announced(resp.Header); err != nil {
-			return nil, err
-		}
-	}
-	resp.Request, resp.ContentLength, resp.Close = call.Request, f.length, f.close
-	whole.body = answerBody{link: l, keep: !f.close && (resp.ProtoMinor == 1 || f.keepAlive) && resp.StatusCode != http.StatusSwitchingProtocols}
+	keeps := !f.close && (resp.ProtoMinor == 1 || f.keepAlive) && resp.StatusCode != http.StatusSwitchingProtocols
 	if bodiless(call.Request.Method, resp.StatusCode) {
-		if f.length < 0 {
-			resp.ContentLength = 0
-		}
+		resp.ContentLength = max(f.length, 0)
 		f.length, f.chunked = 0, false
 	}
-	if f.chunked {
-		resp.ContentLength, resp.TransferEncoding = -1, []string{"chunked"}
-	}
-	whole.body.keep = whole.body.keep && (f.chunked || f.length >= 0)
-	whole.body.start(&l.in, f, &resp.Trailer)
-	resp.Body = &whole.body
+	*body = answerBody{link: l, keep: keeps && (f.chunked || f.length >= 0)}
+	body.start(&l.in, f, &resp.Trailer)
+	resp.Request, resp.Body = call.Request, body
 	return resp, nil
+}
+
+// readHead makes an answer of its head.
+func (l *link) readHead(resp *http.Response, text string) (f framing, err error) {
+	line, fields, _ := strings.Cut(text, "\r\n")
+	if err := readStatus(resp, line); err != nil {
+		return f, err
+	}
+	clear(l.header)
+	resp.Header = l.header
+	if f, err = readFields(fields, resp.Header); err != nil {
+		return f, err
+	}
+	if f.unknown || f.chunked && resp.ProtoMinor == 0 {
+		return f, errFraming
+	}
+	if f.trailer {
+		resp.Trailer, err = announced(resp.Header)
+	}
+	resp.ContentLength, resp.Close = f.length, f.close
+	if f.chunked {
+		resp.TransferEncoding = []string{"chunked"}
+	}
+	return f, err
 }
 
 func bodiless(method string, status int) bool {
@@ -240,23 +244,32 @@ func appendRequest(b []byte, call *Call) ([]byte, error) {
 	}
 	b = field(append(b, " HTTP/1.1\r\n"...), "Host", call.Host)
 	for name, values := range r.Header {
-		switch name {
-		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
-			continue
-		case "User-Agent":
-			values = values[:min(len(values), 1)]
-			if len(values) > 0 && values[0] == "" {
-				continue
-			}
-		}
-		for _, value := range values {
-			if !httpguts.ValidHeaderFieldValue(value) {
-				return nil, fmt.Errorf("the header %s has a value that can't be sent", name)
-			}
-			b = field(b, name, value)
+		var err error
+		if b, err = appendFields(b, name, values); err != nil {
+			return nil, err
 		}
 	}
 	return appendBody(b, r, call.Body), nil
+}
+
+// appendFields adds the lines of one name, but those that framing brings.
+func appendFields(b []byte, name string, values []string) ([]byte, error) {
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+		return b, nil
+	case "User-Agent":
+		values = values[:min(len(values), 1)]
+		if len(values) > 0 && values[0] == "" {
+			return b, nil
+		}
+	}
+	for _, value := range values {
+		if !httpguts.ValidHeaderFieldValue(value) {
+			return nil, fmt.Errorf("the header %s has a value that can't be sent", name)
+		}
+		b = field(b, name, value)
+	}
+	return b, nil
 }
 
 func appendBody(b []byte, r *http.Request, body []byte) []byte {

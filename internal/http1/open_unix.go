@@ -8,5 +8,5 @@ import "syscall"
 func nothingToRead(fd uintptr) bool {
 	var one [1]byte
 	n, err := syscall.Read(int(fd), one[:])
-	return n < 0 && (err == syscall.EAGAIN || err == syscall.EINTR) //nolint:errorlint // a number
+	return n < 0 && (err == syscall.EAGAIN || err == syscall.EINTR)
 }

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // fake is a connection that gives what a reader has and keeps what is written. It has no
@@ -52,7 +50,7 @@ func source(in []byte, byteByByte bool) io.Reader {
 
 // serve serves a connection to its end.
 func serve(raw net.Conn, h http.Handler) {
-	s := NewServer(Config{Handler: h, ErrorLog: zap.NewStdLog(zap.NewNop())})
+	s := NewServer(Config{Handler: h})
 	s.running.Add(1)
 	newConn(s, raw).serve()
 }

@@ -9,12 +9,13 @@ package http1
 import (
 	"context"
 	"errors"
-	"log"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // Config is all that a Server needs. Everything without a default is required.
@@ -32,9 +33,8 @@ type Config struct {
 	MaxHeader    int // bytes of a header; default 64 KiB
 	// State is told what becomes of a connection, as net/http tells it; may be nil. It
 	// must not block.
-	State func(net.Conn, http.ConnState)
-	// ErrorLog is told when the handler panics; default: log's standard logger.
-	ErrorLog *log.Logger
+	State  func(net.Conn, http.ConnState)
+	Logger *zap.Logger // told when the handler panics, and when nothing can be accepted; default: none
 }
 
 func (c Config) withDefaults() Config {
@@ -53,8 +53,8 @@ func (c Config) withDefaults() Config {
 	if c.State == nil {
 		c.State = func(net.Conn, http.ConnState) {}
 	}
-	if c.ErrorLog == nil {
-		c.ErrorLog = log.Default()
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
 	}
 	return c
 }
@@ -98,7 +98,7 @@ func (s *Server) Serve(l net.Listener) error {
 			return http.ErrServerClosed
 		case isTemporary(err): // no file left, say
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
-			s.cfg.ErrorLog.Printf("http1: accepting: %v; again in %v", err, wait)
+			s.cfg.Logger.Warn("no connection could be accepted", zap.Error(err), zap.Duration("again_in", wait))
 			time.Sleep(wait)
 			continue
 		case err != nil:

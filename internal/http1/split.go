@@ -19,7 +19,7 @@ const handshakeTimeout = 10 * time.Second
 // started.
 func Split(l net.Listener) (one, two net.Listener) {
 	ctx, end := context.WithCancel(context.Background())
-	g := &splitter{Listener: l, ctx: ctx, end: end}
+	g := &splitter{from: l, ctx: ctx, end: end}
 	g.one, g.two = &half{g, make(chan accepted)}, &half{g, make(chan accepted)}
 	g.running.Go(g.accept)
 	return g.one, g.two
@@ -31,7 +31,7 @@ type accepted struct {
 }
 
 type splitter struct {
-	net.Listener
+	from     net.Listener
 	one, two *half
 	ctx      context.Context //nolint:containedctx // the listener's life, which Close ends
 	end      context.CancelFunc
@@ -54,17 +54,20 @@ func (h *half) Accept() (net.Conn, error) {
 	}
 }
 
+// Addr implements net.Listener.
+func (g *splitter) Addr() net.Addr { return g.from.Addr() }
+
 // Close ends handshakes under way as well.
 func (g *splitter) Close() error {
 	g.end()
-	err := g.Listener.Close()
+	err := g.from.Close()
 	g.running.Wait()
 	return err //nolint:wrapcheck // says it all
 }
 
 func (g *splitter) accept() {
 	for {
-		c, err := g.Listener.Accept()
+		c, err := g.from.Accept()
 		if errors.Is(err, net.ErrClosed) || err != nil && g.ctx.Err() != nil {
 			return
 		}
