@@ -1,3 +1,5 @@
+//go:build unix
+
 package app
 
 import (
@@ -7,7 +9,9 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // vaultOfBytes answers what the proxy asks when it starts, logins, and any number of reads
@@ -59,9 +63,9 @@ func answerBytes(c net.Conn) {
 }
 
 // warmRead gives what makes one read with a known session, over a connection that is kept.
-func warmRead(tb testing.TB) (read func()) {
+func warmRead(tb testing.TB, address string) (read func()) {
 	tb.Helper()
-	conn, err := dialListener(context.Background(), "plain", startBefore(tb, vaultOfBytes(tb), `address: "127.0.0.1:0"`), nil)
+	conn, err := dialListener(context.Background(), "plain", address, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -84,11 +88,28 @@ func warmRead(tb testing.TB) (read func()) {
 	return read
 }
 
-// BenchmarkRead is one read through a listener, over real sockets. Only the proxy allocates.
+// BenchmarkRead is one read, over real sockets, with the CPU time of the client and of what
+// stands for Vault: directly, where nothing is allocated, and through a listener.
 func BenchmarkRead(b *testing.B) {
-	read := warmRead(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		read()
+	vault := vaultOfBytes(b)
+	for name, address := range map[string]string{"direct": strings.TrimPrefix(vault, "http://"), "proxy": startBefore(b, vault, `address: "127.0.0.1:0"`)} {
+		b.Run(name, func(b *testing.B) {
+			read := warmRead(b, address)
+			b.ReportAllocs()
+			before := cpuTime(b)
+			for b.Loop() {
+				read()
+			}
+			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+		})
 	}
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
