@@ -35,10 +35,12 @@ type Budget struct {
 func NewBudget() *Budget { return &Budget{saved: saving, last: time.Now()} }
 
 // Earn adds to the budget: 1 for each extra that is paid for.
-func (b *Budget) Earn(extras float64) {
+func (b *Budget) Earn(extras float64) { b.earn(time.Now(), extras) }
+
+func (b *Budget) earn(now time.Time, extras float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refill()
+	b.refill(now)
 	b.saved += extras
 	b.earned += extras
 }
@@ -74,7 +76,7 @@ func (b *Budget) wait(ctx context.Context, price, leave float64) error {
 func (b *Budget) take(price, leave float64) (missing float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refill()
+	b.refill(time.Now())
 	if b.saved < price+leave {
 		return price + leave - b.saved
 	}
@@ -83,9 +85,11 @@ func (b *Budget) take(price, leave float64) (missing float64) {
 }
 
 // refill adds what time earned, and lets what is old go.
-func (b *Budget) refill() {
-	now := time.Now()
+func (b *Budget) refill(now time.Time) {
 	passed := now.Sub(b.last).Seconds()
+	if passed <= 0 {
+		return // another was faster
+	}
 	b.last = now
 	b.earned *= max(0, 1-passed/extrasSaved.Seconds())
 	b.saved = min(b.saved+passed*extrasPerSec, saving+b.earned)

@@ -48,7 +48,7 @@ func (x *exchange) recall() {
 		x.reading.memory = x.reading.memories.Of(x.session.ID(), x.application())
 	}
 	if x.reading.memory != nil && x.decision.Class == routing.Nearest {
-		x.reading.need, x.reading.needs = x.reading.memory.Need(x.reading.scope, time.Now())
+		x.reading.need, x.reading.needs = x.reading.memory.Need(x.reading.scope, x.began)
 	}
 }
 
@@ -280,7 +280,7 @@ func (x *exchange) sawVersion(a *answer) {
 	switch m := x.reading.memory; {
 	case ok:
 		if m = x.remembered(); m != nil {
-			m.Saw(x.reading.scope, number, a.cluster.Home(), time.Now())
+			m.Saw(x.reading.scope, number, a.cluster.Home(), x.answered)
 		}
 	case m != nil && a.resp.StatusCode == http.StatusNotFound:
 		m.Gone(x.reading.scope)

@@ -236,14 +236,15 @@ type exchange struct {
 	wanders  bool // the token is the client's own, and its home is not certain
 	record   Record
 	attempts int
-	from     string   // cluster of the first attempt
-	lastErr  error    // why the last candidate was passed over
-	held     *answer  // of a cluster where nothing is mounted, until the primary was asked
-	denied   *answer  // of the first cluster that did not know the token
-	all      bool     // goes to every home
-	next     stop     // the one that comes after the present one
-	owes     bool     // the next attempt is a repeat
-	strange  []string // homes that did not know the token
+	answered time.Time // when the last attempt was over
+	from     string    // cluster of the first attempt
+	lastErr  error     // why the last candidate was passed over
+	held     *answer   // of a cluster where nothing is mounted, until the primary was asked
+	denied   *answer   // of the first cluster that did not know the token
+	all      bool      // goes to every home
+	next     stop      // the one that comes after the present one
+	owes     bool      // the next attempt is a repeat
+	strange  []string  // homes that did not know the token
 	interim  interim
 
 	// The request to Vault, in the same place for each attempt but where two of them
@@ -258,7 +259,7 @@ type exchange struct {
 
 // serve is the life of a request.
 func (x *exchange) serve() {
-	x.p.budget.Earn(extraShare)
+	x.p.budget.earn(x.began, extraShare)
 	x.watch()
 	if f := x.guard(); f != nil {
 		x.refuse(f)

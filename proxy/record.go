@@ -102,7 +102,8 @@ func (x *exchange) watch() {
 
 // tried notes what an attempt meant.
 func (x *exchange) tried(a *answer, v verdict) {
-	t := Tried{Cluster: a.cluster.Name, Verdict: v.String(), Status: a.out.status, Took: time.Since(a.began)}
+	x.answered = time.Now()
+	t := Tried{Cluster: a.cluster.Name, Verdict: v.String(), Status: a.out.status, Took: x.answered.Sub(a.began)}
 	x.record.Tried[min(x.record.Attempts, triedKept-1)] = t
 	x.record.Attempts++
 	a.watched(t)

@@ -113,7 +113,7 @@ func (c *conn) await() bool {
 		return false
 	}
 	c.s.cfg.State(c.raw, http.StateActive)
-	if was == idle && !c.in.hasHead() {
+	if was == idle && c.in.headEnd() == 0 {
 		c.setDeadline(time.Now().Add(c.s.cfg.HeaderTimeout))
 	}
 	return true

@@ -93,6 +93,11 @@ func (in *input) line(limit int) ([]byte, error) {
 // head reads up to the end of an empty line. A connection that ends before its first byte
 // gives io.EOF.
 func (in *input) head(limit int) (string, error) {
+	if n := in.headEnd(); n > 0 && n <= limit { // its lines are looked at by whoever takes them apart
+		text := string(in.buf[in.r : in.r+n])
+		in.use(n)
+		return text, nil
+	}
 	for n := 0; ; {
 		next, err := in.scan(limit, n)
 		switch {
@@ -132,5 +137,11 @@ func (in *input) scan(limit, n int) (int, error) {
 	}
 }
 
-// hasHead reports whether a whole head was read ahead.
-func (in *input) hasHead() bool { return bytes.Contains(in.buf[in.r:in.w], []byte("\r\n\r\n")) }
+// headEnd is the length of a head that was read ahead as a whole; else 0.
+func (in *input) headEnd() int {
+	i := bytes.Index(in.buf[in.r:in.w], []byte("\r\n\r\n"))
+	if i < 0 {
+		return 0
+	}
+	return i + len("\r\n\r\n")
+}
