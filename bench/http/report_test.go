@@ -177,7 +177,7 @@ func TestVersions(t *testing.T) {
 		"HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/": "2.6.12-1+deb12u4",
 		"nginx version: nginx/1.22.1":                                        "1.22.1",
 		"Vault v1.21.1, built 2025-11-26T17:48:00Z":                          "1.21.1",
-		"unknown":                                                            "unknown",
+		"unknown": "unknown",
 	} {
 		if got := version(text); got != want {
 			t.Errorf("%q: %q; want %q", text, got, want)
