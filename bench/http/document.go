@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -47,12 +48,12 @@ func (o options) machine(ctx context.Context, out io.Writer) {
 	row("kernel", found("/proc/sys/kernel/osrelease", `(.*)`)+" "+runtime.GOARCH)
 	row("Go", strings.TrimPrefix(runtime.Version(), "go"))
 	row("vrproxy", said(ctx, "git", "describe", "--tags", "--always"))
-	row("HAProxy", said(ctx, "haproxy", "-v"))
-	row("nginx", said(ctx, "nginx", "-v"))
+	row("HAProxy", version(said(ctx, "haproxy", "-v")))
+	row("nginx", version(said(ctx, "nginx", "-v")))
 	if o.vault != "" {
-		row("Vault", said(ctx, o.vault, "version"))
+		row("Vault", version(said(ctx, o.vault, "version")))
 	}
-	row("each figure", fmt.Sprintf("median of %d rounds of %s", o.rounds, o.seconds))
+	row("rounds", fmt.Sprintf("%d, of %s each; the figures are medians", o.rounds, o.seconds))
 }
 
 // found is the first group of a pattern in a file.
@@ -65,6 +66,11 @@ func found(file, pattern string) string {
 		return string(bytes.TrimSpace(m[1]))
 	}
 	return "unknown"
+}
+
+// version is the first number with a dot and what belongs to it.
+func version(text string) string {
+	return cmp.Or(regexp.MustCompile(`\d+\.[^\s,]*`).FindString(text), text)
 }
 
 // said is the first line that a program says, of its version.

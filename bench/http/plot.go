@@ -39,7 +39,7 @@ func picture(all []figures) (*plot.Plot, error) {
 	p.Title.Padding = vg.Points(8)
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, logTicks()
 	p.X.Min, p.X.Max = .5, 2
-	p.NominalY(lines...)
+	p.NominalY(indented(lines)...)
 	p.Y.Min, p.Y.Max = -.6, float64(len(lines))-.4
 	p.Legend.Left = false
 	p.Legend.Top = false
@@ -76,6 +76,15 @@ func drawn(all []figures) []string {
 		}
 	}
 	slices.Reverse(out)
+	return out
+}
+
+// indented keeps the first letters inside the picture, whose margin is too small for them.
+func indented(lines []string) []string {
+	out := make([]string, len(lines))
+	for i, l := range lines {
+		out[i] = "  " + l
+	}
 	return out
 }
 

@@ -171,3 +171,16 @@ func TestTheDocumentKeepsItsProse(t *testing.T) {
 		t.Errorf("%v:\n%s", err, text)
 	}
 }
+
+func TestVersions(t *testing.T) {
+	for text, want := range map[string]string{
+		"HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/": "2.6.12-1+deb12u4",
+		"nginx version: nginx/1.22.1":                                        "1.22.1",
+		"Vault v1.21.1, built 2025-11-26T17:48:00Z":                          "1.21.1",
+		"unknown": "unknown",
+	} {
+		if got := version(text); got != want {
+			t.Errorf("%q: %q; want %q", text, got, want)
+		}
+	}
+}
