@@ -65,6 +65,7 @@ type Server struct {
 	cfg     Config
 	outputs sync.Pool // of *[]byte
 	leaving atomic.Bool
+	ticks   ticker
 	now     atomic.Pointer[dated]
 
 	mu        sync.Mutex
@@ -75,10 +76,13 @@ type Server struct {
 
 // NewServer makes one that serves nothing yet.
 func NewServer(cfg Config) *Server {
-	return &Server{
+	s := &Server{
 		cfg: cfg.withDefaults(), listeners: make(map[net.Listener]struct{}), conns: make(map[*conn]struct{}),
 		outputs: sync.Pool{New: func() any { b := make([]byte, 0, outputBuffer); return &b }},
 	}
+	s.ticks.timer = time.AfterFunc(time.Hour, s.look)
+	s.ticks.timer.Stop()
+	return s
 }
 
 // Serve serves the connections of a listener, which it closes, until Shutdown or Close: then
