@@ -17,25 +17,33 @@ import (
 	"github.com/vrproxy/vrproxy/internal/wiretest"
 )
 
-// TestWire holds each kind of listener to docs/fidelity.md.
+// TestWire holds each kind of listener to docs/fidelity.md, and the connections to Vault by
+// TLS.
 func TestWire(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
-	a.issue("server", 2)
+	server := a.issue("server", 2)
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
-	for name, listener := range map[string]string{
-		"plain": `address: "127.0.0.1:0"`,
-		"unix":  fmt.Sprintf("address: %q", "unix://"+filepath.Join(t.TempDir(), "vault.sock")),
-		"tls":   fmt.Sprintf(`address: "127.0.0.1:0", tls: {cert_file: %q, key_file: %q}`, filepath.Join(a.dir, "server.pem"), filepath.Join(a.dir, "server.key")),
+	for name, c := range map[string]struct {
+		kind, listener, cluster string
+		secure                  *tls.Config // of Vault
+		crowd                   int
+	}{
+		"plain": {kind: "plain", listener: `address: "127.0.0.1:0"`, crowd: 900},
+		"unix":  {kind: "unix", listener: fmt.Sprintf("address: %q", "unix://"+filepath.Join(t.TempDir(), "vault.sock")), crowd: 300},
+		"tls":   {kind: "tls", listener: fmt.Sprintf(`address: "127.0.0.1:0", tls: {cert_file: %q, key_file: %q}`, filepath.Join(a.dir, "server.pem"), filepath.Join(a.dir, "server.key")), crowd: 60},
+		"tls to Vault": {
+			kind: "plain", listener: `address: "127.0.0.1:0"`, crowd: 60,
+			secure: &tls.Config{Certificates: []tls.Certificate{server}}, cluster: fmt.Sprintf("tls: {ca_file: %q}", filepath.Join(a.dir, "ca.pem")),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wiretest.Run(t, func(t testing.TB, upstream string) wiretest.Front {
-				address := startBefore(t, upstream, listener)
-				crowd := map[string]int{"plain": 900, "unix": 300, "tls": 60}[name]
-				return wiretest.Front{HeaderLimit: 64<<10 + 8192, Crowd: crowd, Dial: func(ctx context.Context) (net.Conn, error) {
-					return dialListener(ctx, name, address, pool)
+			wiretest.Run(t, c.secure, func(t testing.TB, upstream string) wiretest.Front {
+				address := startWith(t, upstream, c.listener, c.cluster)
+				return wiretest.Front{HeaderLimit: 64<<10 + 8192, Crowd: c.crowd, Dial: func(ctx context.Context) (net.Conn, error) {
+					return dialListener(ctx, c.kind, address, pool)
 				}}
 			})
 		})
@@ -53,7 +61,13 @@ func TestWireLarge(t *testing.T) {
 // startBefore runs a proxy before one cluster and gives the address of its listener.
 func startBefore(t testing.TB, upstream, listener string) string {
 	t.Helper()
-	file := fmt.Sprintf("region: r\nadmin: {address: \"127.0.0.1:0\"}\nlisteners: [{%s}]\nshutdown: {drain_timeout: 5s}\nrouting: {primary_down: fail}\nclusters: [{name: one, region: r, addresses: [%q]}]\n", listener, upstream)
+	return startWith(t, upstream, listener, "")
+}
+
+// startWith has more to say of the cluster.
+func startWith(t testing.TB, upstream, listener, cluster string) string {
+	t.Helper()
+	file := fmt.Sprintf("region: r\nadmin: {address: \"127.0.0.1:0\"}\nlisteners: [{%s}]\nshutdown: {drain_timeout: 5s}\nrouting: {primary_down: fail}\nclusters: [{name: one, region: r, addresses: [%q], %s}]\n", listener, upstream, cluster)
 	cfg, err := configs.Parse("test.yaml", []byte(file), func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package wiretest
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -33,9 +34,10 @@ type suite struct {
 }
 
 // Run tests a front: what it does to requests and answers, how it streams, and what it
-// does to those who mean it ill.
-func Run(t *testing.T, start Start) {
-	up := NewUpstream(t)
+// does to those who mean it ill. Its upstream speaks TLS where there is a configuration for
+// it.
+func Run(t *testing.T, secure *tls.Config, start Start) {
+	up := NewUpstream(t, secure)
 	s := &suite{front: start(t, up.URL), up: up}
 	t.Run("fidelity", s.fidelity)
 	t.Run("streaming", s.streaming)

@@ -202,14 +202,16 @@ func (s *suite) hostileAnswers(t *testing.T) {
 // else's request.
 func (s *suite) excess(t *testing.T) {
 	stolen := "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"
-	s.up.On("/v1/excess", Say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"+stolen))
+	honest := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	s.up.On("/v1/excess", Say(honest+stolen))
+	s.up.On("/v1/excess/apart", func(e *Exchange) bool { e.WriteAtOnce(honest, stolen); return true })
 	s.up.On("/v1/excess/none", Say("HTTP/1.1 204 No Content\r\n\r\n"+stolen))
 	s.up.On("/v1/excess/json", Say(document("{}")+stolen))
 	var g errgroup.Group
-	for i := range 8 {
-		path := []string{"/v1/excess", "/v1/excess/none", "/v1/excess/json", "/v1/ordinary"}[i%4]
+	for i := range 10 {
+		path := []string{"/v1/excess", "/v1/excess/apart", "/v1/excess/none", "/v1/excess/json", "/v1/ordinary"}[i%5]
 		g.Go(func() error {
-			for range 25 {
+			for range 20 {
 				c, err := s.connect()
 				if err != nil {
 					return err

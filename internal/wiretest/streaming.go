@@ -266,7 +266,7 @@ func (s *suite) wait(t testing.TB, done <-chan struct{}, text string) {
 // Large carries a body of this size both ways and wants the heap to stay as it is. It
 // must not run beside other tests.
 func Large(t *testing.T, start Start, size int64) {
-	up := NewUpstream(t)
+	up := NewUpstream(t, nil)
 	s := &suite{front: start(t, up.URL), up: up}
 	for _, path := range []string{"/v1/sys/storage/raft/snapshot", "/v1/large"} {
 		up.On(path, func(e *Exchange) bool {

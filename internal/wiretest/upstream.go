@@ -3,6 +3,7 @@ package wiretest
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ type Upstream struct {
 	URL string
 
 	listener net.Listener
+	tls      *tls.Config // nil: plain
 	mu       sync.Mutex
 	got      map[string][]*Message // by path
 	answers  map[string]Answer
@@ -28,6 +30,7 @@ type Exchange struct {
 	Request *Message
 	Conn    net.Conn
 	R       *bufio.Reader
+	below   *segments
 	up      *Upstream
 }
 
@@ -45,6 +48,38 @@ func (e *Exchange) Body() io.Reader { return e.Request.content(e.R, false) }
 // Write sends bytes; a test that writes nonsense does not care who reads it.
 func (e *Exchange) Write(raw string) { _, _ = io.WriteString(e.Conn, raw) }
 
+// WriteAtOnce sends parts in one segment; over TLS each is a record of its own.
+func (e *Exchange) WriteAtOnce(parts ...string) {
+	e.below.holds = true
+	for _, part := range parts {
+		e.Write(part)
+	}
+	e.below.release()
+}
+
+// segments is a connection, below TLS where that is spoken, that can hold back what is
+// written to send it at once.
+type segments struct {
+	net.Conn
+	holds bool
+	held  []byte
+}
+
+// Write holds back a copy, or sends.
+func (s *segments) Write(p []byte) (int, error) {
+	if !s.holds {
+		return s.Conn.Write(p)
+	}
+	s.held = append(s.held, p...)
+	return len(p), nil
+}
+
+func (s *segments) release() {
+	s.holds = false
+	_, _ = s.Conn.Write(s.held) // who does not read it has gone
+	s.held = nil
+}
+
 // Answer answers a request. It returns false to have the connection closed.
 type Answer func(e *Exchange) (keep bool)
 
@@ -60,16 +95,22 @@ func Say(raw string) Answer {
 	}
 }
 
-// NewUpstream starts one that says 204 to whatever has no answer of its own.
-func NewUpstream(t testing.TB) *Upstream {
+// NewUpstream starts one that says 204 to whatever has no answer of its own. It speaks TLS
+// where there is a configuration for it, and then HTTP/1.1 only.
+func NewUpstream(t testing.TB, secure *tls.Config) *Upstream {
 	t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	scheme := "http"
+	if secure != nil {
+		scheme, secure = "https", secure.Clone()
+		secure.NextProtos = []string{"http/1.1"}
+	}
 	u := &Upstream{
-		URL: "http://" + l.Addr().String(), listener: l,
+		URL: scheme + "://" + l.Addr().String(), listener: l, tls: secure,
 		got: make(map[string][]*Message), answers: make(map[string]Answer), open: make(map[net.Conn]bool),
 	}
 	u.On("/v1/sys/health", Say(document(`{"initialized":true,"sealed":false,"standby":false,"performance_standby":false,"replication_performance_mode":"disabled","replication_dr_mode":"disabled","version":"1.21.1","cluster_name":"one","cluster_id":"11111111-1111-1111-1111-111111111111"}`)))
@@ -121,17 +162,22 @@ func (u *Upstream) accept() {
 	}
 }
 
-func (u *Upstream) serve(c net.Conn) {
+func (u *Upstream) serve(raw net.Conn) {
+	below := &segments{Conn: raw}
+	c := net.Conn(below)
+	if u.tls != nil {
+		c = tls.Server(below, u.tls)
+	}
 	defer func() {
 		_ = c.Close()
 		u.mu.Lock()
-		delete(u.open, c)
+		delete(u.open, raw)
 		u.mu.Unlock()
 	}()
 	r := bufio.NewReader(c)
 	for {
 		m, err := readHead(r)
-		if err != nil || !u.answerFor(m)(&Exchange{m, c, r, u}) {
+		if err != nil || !u.answerFor(m)(&Exchange{m, c, r, below, u}) {
 			return
 		}
 	}
