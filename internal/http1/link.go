@@ -27,6 +27,7 @@ type link struct {
 	since  time.Time   // when it was kept
 	reused bool
 	counts interface{ Written() int64 } // of the bytes that went out below TLS; nil: there is none
+	below  interface{ Dry(on bool) }    // gives nothing to TLS while it is on; nil: there is none
 
 	life *Life       // of the request under way
 	free func() bool // ends the say of a context that is no Life
@@ -41,6 +42,9 @@ func newLink(t *Transport, n *node, conn net.Conn) *link {
 	for below := conn; ; {
 		if counts, ok := below.(interface{ Written() int64 }); ok && below != conn {
 			l.counts = counts
+		}
+		if dries, ok := below.(interface{ Dry(on bool) }); ok {
+			l.below = dries
 		}
 		if s, ok := below.(syscall.Conn); ok {
 			l.socket, _ = s.SyscallConn() // without one it is not looked at
@@ -67,7 +71,7 @@ func (l *link) open() bool {
 }
 
 // hasMore reports whether more was read than was used. What TLS decrypted ahead can't be seen
-// in the socket: a read that has no time finds it.
+// in the socket: a read that gets nothing from there finds it.
 func (l *link) hasMore() bool {
 	if l.in.buffered() > 0 {
 		return true
@@ -75,10 +79,22 @@ func (l *link) hasMore() bool {
 	if _, ok := l.conn.(*tls.Conn); !ok {
 		return false
 	}
-	_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+	l.dry(true)
 	err := l.in.more()
-	_ = l.conn.SetReadDeadline(time.Time{})
+	l.dry(false)
 	return err == nil || !isTimeout(err)
+}
+
+// dry keeps reads from the socket. A deadline does too, and costs more.
+func (l *link) dry(on bool) {
+	switch {
+	case l.below != nil:
+		l.below.Dry(on)
+	case on:
+		_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+	default:
+		_ = l.conn.SetReadDeadline(time.Time{})
+	}
 }
 
 // exchange sends a request and reads the head of the answer. After an error the connection is

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -614,45 +615,135 @@ func arrives(t *testing.T, tr *Transport) {
 	t.Fatal("nothing has come")
 }
 
-// What comes behind an answer within the same TLS record can't be seen in the socket.
+// dries is a connection that can be dry, and must not be given deadlines.
+type dries struct {
+	net.Conn
+	t  testing.TB
+	on bool
+}
+
+func (d *dries) Dry(on bool) { d.on = on }
+
+func (d *dries) Read(p []byte) (int, error) {
+	if d.on {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return d.Conn.Read(p)
+}
+
+func (d *dries) SetReadDeadline(time.Time) error {
+	d.t.Error("a deadline was set")
+	return nil
+}
+
+// atOnce is a connection that can hold back what is written, to send it in one segment.
+type atOnce struct {
+	net.Conn
+	holds bool
+	held  []byte
+}
+
+func (a *atOnce) Write(p []byte) (int, error) {
+	if !a.holds {
+		return a.Conn.Write(p)
+	}
+	a.held = append(a.held, p...)
+	return len(p), nil
+}
+
+func (a *atOnce) release() {
+	_, _ = a.Conn.Write(a.held) // who does not read it has gone
+	a.holds, a.held = false, nil
+}
+
+// What comes behind an answer within the same TLS record, or in another one that came with
+// it, can't be seen in the socket.
 func TestExcessWithinTLS(t *testing.T) {
 	t.Parallel()
-	certificate, pool := certify(t)
 	large := "HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n" + strings.Repeat("x", 10_000)
 	for name, c := range map[string]struct {
-		say   string
-		dials int32
+		records []string
+		dials   int32
 	}{
-		"as it says":       {large, 1},
-		"small, excess":    {ok + ok, 2},
-		"excess":           {large + ok, 2},
-		"excess of a byte": {large + "H", 2},
+		"as it says":       {[]string{large}, 1},
+		"small, excess":    {[]string{ok + ok}, 2},
+		"excess":           {[]string{large + ok}, 2},
+		"excess of a byte": {[]string{large + "H"}, 2},
+		"two records":      {[]string{ok, ok}, 2},
 	} {
-		var dials atomic.Int32
-		var running sync.WaitGroup
-		tr, _ := transport(t, TransportConfig{MaxIdle: 1, MaxActive: 1, Dial: func(context.Context, string, bool) (net.Conn, error) {
-			dials.Add(1)
-			ours, theirs := connected(t)
-			running.Go(func() {
-				defer theirs.Close()
-				answers(c.say)(0, tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{certificate}, DynamicRecordSizingDisabled: true}))
+		for _, dry := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, dry: %v", name, dry), func(t *testing.T) {
+				t.Parallel()
+				var dials atomic.Int32
+				secure := dialsTLS(t, c.records)
+				tr, _ := transport(t, TransportConfig{MaxIdle: 1, MaxActive: 1, Dial: func(context.Context, string, bool) (net.Conn, error) {
+					dials.Add(1)
+					return secure(dry), nil
+				}}, nil)
+				for range 2 {
+					resp, _, err := tr.Send(context.Background(), callOf("GET", "/v1/x", ""))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if body, err := finish(resp, err); err != nil || !strings.Contains(c.records[0], "\r\n\r\n"+body) || len(body) != int(resp.ContentLength) {
+						t.Errorf("%.20q %v", body, err)
+					}
+				}
+				if dials.Load() != c.dials {
+					t.Errorf("%d connections, want %d", dials.Load(), c.dials)
+				}
 			})
-			return tls.Client(ours, &tls.Config{RootCAs: pool, ServerName: "vault"}), nil
-		}}, nil)
-		for range 2 {
-			resp, _, err := tr.Send(t.Context(), callOf("GET", "/v1/x", ""))
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if body, err := finish(resp, nil); err != nil || !strings.Contains(c.say, "\r\n\r\n"+body) || len(body) != int(resp.ContentLength) {
-				t.Errorf("%s: %.20q %v", name, body, err)
-			}
 		}
-		if dials.Load() != c.dials {
-			t.Errorf("%s: %d connections, want %d", name, dials.Load(), c.dials)
+	}
+}
+
+// dialsTLS gives what connects, by TLS over TCP, to one that sends the same records in one
+// segment behind each request.
+func dialsTLS(t testing.TB, records []string) func(dry bool) *tls.Conn {
+	t.Helper()
+	certificate, pool := certify(t)
+	var running sync.WaitGroup
+	t.Cleanup(running.Wait)
+	return func(dry bool) *tls.Conn {
+		ours, theirs := connected(t)
+		t.Cleanup(func() { _ = ours.Close() })
+		running.Go(func() {
+			defer theirs.Close()
+			below := &atOnce{Conn: theirs}
+			above := tls.Server(below, &tls.Config{Certificates: []tls.Certificate{certificate}, DynamicRecordSizingDisabled: true})
+			for r := bufio.NewReader(above); ; below.release() {
+				if _, err := http.ReadRequest(r); err != nil {
+					return
+				}
+				below.holds = true
+				for _, record := range records {
+					_, _ = io.WriteString(above, record)
+				}
+			}
+		})
+		if dry {
+			ours = &dries{Conn: ours, t: t}
 		}
-		tr.Close()
-		running.Wait()
+		return tls.Client(ours, &tls.Config{RootCAs: pool, ServerName: "vault"})
+	}
+}
+
+// BenchmarkHasMore is over TLS and TCP.
+func BenchmarkHasMore(b *testing.B) {
+	for name, dry := range map[string]bool{"deadline": false, "dry": true} {
+		b.Run(name, func(b *testing.B) {
+			conn := dialsTLS(b, nil)(dry)
+			if err := conn.Handshake(); err != nil {
+				b.Fatal(err)
+			}
+			l := newLink(nil, nil, conn)
+			b.ReportAllocs()
+			for b.Loop() {
+				if l.hasMore() {
+					b.Fatal("there is more")
+				}
+			}
+		})
 	}
 }
 
@@ -674,7 +765,7 @@ func connected(t testing.TB) (ours, theirs net.Conn) {
 }
 
 // certify makes a certificate and those who trust it.
-func certify(t *testing.T) (tls.Certificate, *x509.CertPool) {
+func certify(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -136,10 +136,30 @@ func (p *Pool) current(cluster string) (*transports, error) {
 }
 
 // countingConn knows how many bytes were written to it, so that after a failure it
-// can be told whether any part of a request may have arrived.
+// can be told whether any part of a request may have arrived. Who reads it may have it be dry.
 type countingConn struct {
 	net.Conn
 	written atomic.Int64
+	dry     bool
+}
+
+// dry is the error of a connection that is. It passes, or TLS above would keep it for good.
+type dry struct{}
+
+func (dry) Error() string   { return "not read now" }
+func (dry) Timeout() bool   { return true }
+func (dry) Temporary() bool { return true }
+
+// Dry has reads give nothing, without a look at the socket: so can be found what was read of
+// it already.
+func (c *countingConn) Dry(on bool) { c.dry = on }
+
+// Read reads, unless it is dry.
+func (c *countingConn) Read(b []byte) (int, error) {
+	if c.dry {
+		return 0, dry{}
+	}
+	return c.Conn.Read(b)
 }
 
 // Write counts what it was asked to write, before it writes.

@@ -192,6 +192,26 @@ func TestWrittenBytesAreCounted(t *testing.T) {
 	}
 }
 
+// TestADryConnection is not read; TLS goes on over it afterwards.
+func TestADryConnection(t *testing.T) {
+	t.Parallel()
+	client, server := net.Pipe() // a read of it would wait
+	defer server.Close()
+	c := &countingConn{Conn: client}
+	c.Dry(true)
+	n, err := c.Read(make([]byte, 1))
+	passes, ok := err.(interface{ Temporary() bool })
+	var timeout net.Error
+	if n != 0 || !errors.As(err, &timeout) || !timeout.Timeout() || !ok || !passes.Temporary() {
+		t.Errorf("%d, %v", n, err)
+	}
+	c.Dry(false)
+	_ = server.Close()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("when it is over: %v", err)
+	}
+}
+
 func TestHealthOfWhatIsNoVault(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
