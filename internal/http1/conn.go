@@ -39,7 +39,7 @@ type conn struct {
 	life  Life // the context of its requests
 	watch watch
 
-	readBy  atomic.Int64 // the deadline that is set, in Unix nanoseconds; 0: not known
+	readBy  atomic.Int64 // the deadline that is set, in Unix nanoseconds; 0: none
 	writeBy time.Time
 
 	r      *http.Request // the one under way, in the same place each time
@@ -103,7 +103,7 @@ func (c *conn) await() bool {
 	if c.in.buffered() == 0 {
 		c.deadline(limit)
 		if c.s.leaving.Load() {
-			_ = c.raw.SetReadDeadline(time.Now().Add(freshGrace))
+			_ = c.setDeadline(time.Now().Add(freshGrace))
 		}
 		if c.in.more() != nil {
 			return false
@@ -114,7 +114,7 @@ func (c *conn) await() bool {
 	}
 	c.s.cfg.State(c.raw, http.StateActive)
 	if was == idle && c.in.headEnd() == 0 {
-		c.setDeadline(time.Now().Add(c.s.cfg.HeaderTimeout))
+		_ = c.setDeadline(time.Now().Add(c.s.cfg.HeaderTimeout))
 	}
 	return true
 }
@@ -125,16 +125,18 @@ func (c *conn) deadline(d time.Duration) {
 	by := time.Now().Add(d)
 	early := by.UnixNano() - c.readBy.Load()
 	if early < 0 || early > int64(d/4) {
-		c.setDeadline(by)
+		_ = c.setDeadline(by)
 	}
 }
 
-func (c *conn) setDeadline(by time.Time) {
-	_ = c.raw.SetReadDeadline(by) // where there are none, nothing is bounded
-	c.readBy.Store(0)
+// setDeadline fails where there are none; then nothing is bounded.
+func (c *conn) setDeadline(by time.Time) error {
+	at := int64(0)
 	if !by.IsZero() {
-		c.readBy.Store(by.UnixNano())
+		at = by.UnixNano()
 	}
+	c.readBy.Store(at)
+	return c.raw.SetReadDeadline(by) //nolint:wrapcheck // says it all
 }
 
 // rest is between two requests.
@@ -206,6 +208,9 @@ func (c *conn) readBody(f framing) (err error) {
 	}
 	if f.chunked {
 		r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
+	}
+	if c.readBy.Load() != 0 {
+		_ = c.setDeadline(time.Time{}) // what the head had is not for the body: the handler bounds it
 	}
 	c.body = &requestBody{c: c, expects: expect != "" && r.ProtoMinor == 1}
 	c.body.start(&c.in, f, &r.Trailer)

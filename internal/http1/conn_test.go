@@ -240,6 +240,34 @@ func TestStalledBody(t *testing.T) {
 	}
 }
 
+// The time that a head had, or the request before, is not that of a body.
+func TestBodiesHaveTheirOwnTime(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]string{"fresh": "", "ahead of time": "GET /v1/bounds HTTP/1.1\r\nHost: h\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := start(t, Config{HeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.RequestURI == "/v1/bounds" {
+						_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
+						<-time.After(time.Minute)
+					}
+					echo(w, r)
+				})}).dial()
+				c.say(before + head + "Content-Length: 5\r\n\r\nhe")
+				if before != "" {
+					c.hear()
+				}
+				<-time.After(time.Hour)
+				go func() { _, _ = io.WriteString(c, "llo") }() // to nobody, perhaps
+				if resp, body := c.hear(); resp.StatusCode != 200 || body != "/v1/x hello" {
+					t.Errorf("%v %q", resp, body)
+				}
+			})
+		})
+	}
+}
+
 const expects = "PUT /v1/x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
 
 func TestContinue(t *testing.T) {

@@ -72,7 +72,7 @@ func (b *requestBody) drain() bool {
 		return false
 	}
 	b.closed.Store(true) // who reads on must not take what is left for all
-	b.c.setDeadline(time.Now().Add(drainTime))
+	_ = b.c.setDeadline(time.Now().Add(drainTime))
 	_, _ = io.CopyN(io.Discard, &b.content, drained)
 	return b.over
 }
@@ -84,7 +84,7 @@ func (b *requestBody) end() {
 	}
 	b.closed.Store(true) // first: who sets a deadline and reads once more finds it
 	if !b.mu.TryLock() {
-		b.c.setDeadline(time.Unix(1, 0))
+		_ = b.c.setDeadline(time.Unix(1, 0))
 		b.mu.Lock()
 	}
 	b.mu.Unlock()

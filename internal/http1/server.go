@@ -161,7 +161,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			return
 		}
 		if c.state.Load() == fresh {
-			_ = c.raw.SetReadDeadline(time.Now().Add(freshGrace))
+			_ = c.setDeadline(time.Now().Add(freshGrace))
 		}
 	})
 	done := make(chan struct{})

@@ -80,7 +80,7 @@ func (w *watch) look(now int64) {
 	case w.c.in.buffered() > 0: // the next request is there already
 	default:
 		w.reading = make(chan struct{})
-		w.c.setDeadline(time.Time{})
+		_ = w.c.setDeadline(time.Time{})
 		go w.read(w.reading)
 	}
 }
@@ -103,5 +103,5 @@ func (w *watch) stop() {
 	_ = w.c.raw.SetReadDeadline(time.Unix(1, 0))
 	<-w.reading
 	w.reading = nil
-	w.c.setDeadline(time.Time{})
+	_ = w.c.setDeadline(time.Time{})
 }

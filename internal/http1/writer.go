@@ -238,10 +238,7 @@ func (w *writer) FlushError() error {
 func (w *writer) Flush() { _ = w.FlushError() }
 
 // SetReadDeadline bounds the reads of the request's body.
-func (w *writer) SetReadDeadline(t time.Time) error {
-	w.c.readBy.Store(0)
-	return w.c.raw.SetReadDeadline(t) //nolint:wrapcheck // says it all
-}
+func (w *writer) SetReadDeadline(t time.Time) error { return w.c.setDeadline(t) }
 
 // SetWriteDeadline does nothing: each write is bounded by Config.WriteTimeout.
 func (w *writer) SetWriteDeadline(time.Time) error { return nil }
