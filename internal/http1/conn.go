@@ -109,7 +109,7 @@ func (c *conn) await() bool {
 			return false
 		}
 	}
-	if !c.state.CompareAndSwap(was, active) {
+	if !c.begins(was) {
 		return false
 	}
 	c.s.cfg.State(c.raw, http.StateActive)
@@ -117,6 +117,16 @@ func (c *conn) await() bool {
 		_ = c.setDeadline(time.Now().Add(c.s.cfg.HeaderTimeout))
 	}
 	return true
+}
+
+// begins makes it active. Shutdown must not give a moment to a connection that has a request
+// meanwhile.
+func (c *conn) begins(was int32) bool {
+	if was == fresh {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+	}
+	return c.state.CompareAndSwap(was, active)
 }
 
 // deadline bounds the next reads. It is moved when that makes a difference only: it costs

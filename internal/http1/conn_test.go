@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -510,6 +511,93 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("somebody was let in: %v", err)
 		}
 	})
+}
+
+// hooked is a connection that does something before the next deadline of its reads is set.
+type hooked struct {
+	net.Conn
+	next chan func()
+	last atomic.Pointer[time.Time] // deadline
+}
+
+func (h *hooked) SetReadDeadline(t time.Time) error {
+	select {
+	case f := <-h.next:
+		f()
+	default:
+	}
+	h.last.Store(&t)
+	return h.Conn.SetReadDeadline(t)
+}
+
+// A connection whose first request comes while it is given its moment has all the time that
+// others have.
+func TestShutdownMeetsARequest(t *testing.T) {
+	t.Parallel()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	raw, entered, begun := &hooked{Conn: theirs, next: make(chan func(), 1)}, make(chan struct{}), make(chan struct{})
+	s := NewServer(Config{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(entered)
+		_, _ = io.Copy(io.Discard, r.Body)
+	})})
+	raw.next <- func() { close(begun) }
+	s.start(raw)
+	<-begun // its own deadline is set
+	raw.next <- func() {
+		_, _ = io.WriteString(ours, head+"Content-Length: 10\r\n\r\nhalf")
+		early := time.NewTimer(50 * time.Millisecond) // for a request that does not wait
+		defer early.Stop()
+		select {
+		case <-entered:
+		case <-early.C:
+		}
+	}
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	if err := s.Shutdown(left); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	<-entered
+	if by := raw.last.Load(); !by.IsZero() {
+		t.Errorf("its body has to come until %v", by)
+	}
+	_ = s.Close()
+	s.running.Wait()
+}
+
+// unlocked is a connection whose end must not be waited for with a lock held.
+type unlocked struct {
+	net.Conn
+	t      testing.TB
+	mu     *sync.Mutex
+	closed int
+}
+
+func (u *unlocked) Close() error {
+	u.closed++
+	if !u.mu.TryLock() {
+		u.t.Error("the lock is held while it closes")
+		return nil
+	}
+	u.mu.Unlock()
+	return nil
+}
+
+// Others go on while what is closed takes its time.
+func TestClosesWithoutTheLock(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(*Server) error{"Shutdown": func(s *Server) error { return s.Shutdown(context.Background()) }, "Close": (*Server).Close} {
+		s := NewServer(Config{})
+		raw := &unlocked{t: t, mu: &s.mu}
+		s.enter(&pipes{end: func() { _ = raw.Close() }})
+		c := &conn{s: s, raw: raw}
+		c.state.Store(idle)
+		s.conns[c] = struct{}{}
+		if err := leave(s); err != nil || raw.closed != 2 {
+			t.Errorf("%s: %v, %d of 2 closed", name, err, raw.closed)
+		}
+	}
 }
 
 func TestShutdownWithinTime(t *testing.T) {

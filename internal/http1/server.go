@@ -9,8 +9,10 @@ package http1
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,14 +157,12 @@ func (s *Server) forget(c *conn) {
 // Shutdown closes the listeners and each connection once its request is answered, and waits
 // for that until ctx ends. A connection that has not sent anything yet gets a moment to.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.leave(func(c *conn) {
-		if c.state.CompareAndSwap(idle, closing) {
-			_ = c.raw.Close()
-			return
-		}
+	s.leave(func(c *conn) bool {
 		if c.state.Load() == fresh {
 			_ = c.setDeadline(time.Now().Add(freshGrace))
+			return false
 		}
+		return c.state.CompareAndSwap(idle, closing)
 	})
 	done := make(chan struct{})
 	go func() { s.running.Wait(); close(done) }()
@@ -176,21 +176,30 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close closes the listeners and all connections but hijacked ones.
 func (s *Server) Close() error {
-	s.leave(func(c *conn) {
+	s.leave(func(c *conn) bool {
 		c.state.Store(closing)
-		_ = c.raw.Close()
+		return true
 	})
 	return nil
 }
 
-func (s *Server) leave(end func(*conn)) {
+// leave closes the listeners, and those connections that are to end: without the lock, because
+// either may take its time.
+func (s *Server) leave(ends func(*conn) bool) {
 	s.leaving.Store(true)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for l := range s.listeners {
+	listeners := slices.Collect(maps.Keys(s.listeners))
+	var over []net.Conn
+	for c := range s.conns {
+		if ends(c) {
+			over = append(over, c.raw)
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range listeners {
 		_ = l.Close()
 	}
-	for c := range s.conns {
-		end(c)
+	for _, c := range over {
+		_ = c.Close()
 	}
 }
