@@ -223,6 +223,7 @@ func (c *conn) readBody(f framing) (err error) {
 		_ = c.setDeadline(time.Time{}) // what the head had is not for the body: the handler bounds it
 	}
 	c.body = &requestBody{c: c, expects: expect != "" && r.ProtoMinor == 1}
+	c.body.writer = bounded{&c.out, c.body}
 	c.body.start(&c.in, f, &r.Trailer)
 	r.Body = c.body
 	return nil
@@ -252,8 +253,15 @@ func (c *conn) handle() (ok bool) {
 			}
 		}
 	}()
-	c.s.cfg.Handler.ServeHTTP(&c.out, c.r)
+	c.s.cfg.Handler.ServeHTTP(c.answer(), c.r)
 	return !c.out.hijacked
+}
+
+func (c *conn) answer() http.ResponseWriter {
+	if c.body == nil {
+		return &c.out
+	}
+	return &c.body.writer
 }
 
 // What can be wrong with a request besides its framing.

@@ -731,3 +731,23 @@ func TestBodyReaderOutlivesItsHandler(t *testing.T) {
 		})
 	}
 }
+
+// Nor does it bound the reads of what comes next, or unbound them.
+func TestDeadlinesEndWithTheirRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		later := make(chan *http.ResponseController, 1)
+		c := start(t, Config{IdleTimeout: 100 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			echo(w, r)
+			later <- http.NewResponseController(w)
+		})}).dial()
+		c.say(head + "Content-Length: 5\r\n\r\nhello")
+		c.hear()
+		synctest.Wait() // for the next request
+		if err := (<-later).SetReadDeadline(time.Time{}); !errors.Is(err, http.ErrBodyReadAfterClose) {
+			t.Errorf("%v", err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+		c.after(75*time.Second, 100*time.Second)
+	})
+}

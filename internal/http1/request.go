@@ -21,6 +21,32 @@ type requestBody struct {
 	content
 	expects bool // the client waits to be told to send it
 	closed  atomic.Bool
+	times   sync.Mutex // between deadlines of who reads it, and its end
+	writer  bounded    // its answer
+}
+
+// bounded is the answer to a request with a body, whose reads are bounded while it is open: who
+// reads for longer must not bound those of the next request.
+type bounded struct {
+	*writer
+	body *requestBody
+}
+
+// SetReadDeadline bounds the reads of the request's body.
+func (w *bounded) SetReadDeadline(t time.Time) error {
+	w.body.times.Lock()
+	defer w.body.times.Unlock()
+	if w.body.closed.Load() {
+		return http.ErrBodyReadAfterClose
+	}
+	return w.c.setDeadline(t)
+}
+
+// shut lets nobody read any more, nor set a deadline.
+func (b *requestBody) shut() {
+	b.times.Lock()
+	defer b.times.Unlock()
+	b.closed.Store(true)
 }
 
 // Read implements io.Reader.
@@ -71,7 +97,7 @@ func (b *requestBody) drain() bool {
 	if b.err != nil || b.expects || b.left > drained {
 		return false
 	}
-	b.closed.Store(true) // who reads on must not take what is left for all
+	b.shut() // who reads on must not take what is left for all
 	_ = b.c.setDeadline(time.Now().Add(drainTime))
 	_, _ = io.CopyN(io.Discard, &b.content, drained)
 	return b.over
@@ -82,7 +108,7 @@ func (b *requestBody) end() {
 	if b == nil {
 		return
 	}
-	b.closed.Store(true) // first: who sets a deadline and reads once more finds it
+	b.shut() // first: who sets a deadline and reads once more finds it
 	if !b.mu.TryLock() {
 		_ = b.c.setDeadline(time.Unix(1, 0))
 		b.mu.Lock()
