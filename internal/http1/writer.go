@@ -103,13 +103,11 @@ func (w *writer) begin(status int) {
 	switch {
 	case status == http.StatusNoContent, status == http.StatusNotModified, status < 200:
 		w.ending = bare
-	case r.Method == http.MethodHead:
-		w.ending = bare
-		if err == nil {
-			b = field(b, "Content-Length", said.length)
-		}
 	case err == nil:
 		w.ending, w.length = told, length
+		if r.Method == http.MethodHead {
+			w.ending = bare
+		}
 		b = field(b, "Content-Length", said.length)
 	}
 	if !said.date {
@@ -132,13 +130,19 @@ func (w *writer) connection(b []byte) []byte {
 	return b
 }
 
-// decide tells how the body ends, and sends what was held.
+// decide tells how the body ends, and sends what was held. Of an answer to HEAD only the
+// length can be told.
 func (w *writer) decide(whole bool) {
 	b := *w.pending
-	switch {
-	case whole:
+	head := w.c.r.Method == http.MethodHead
+	if whole && (!head || len(w.held) > 0) {
 		w.ending, w.length = told, int64(len(w.held))
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), w.length, 10), "\r\n"...)
+	}
+	switch {
+	case head:
+		w.ending, w.held = bare, w.held[:0]
+	case w.ending == told:
 	case w.c.r.ProtoMinor == 1:
 		w.ending = chunks
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
@@ -179,7 +183,9 @@ func (w *writer) Write(p []byte) (int, error) {
 	case w.ending == undecided:
 		w.decide(false)
 	}
-	w.body(p)
+	if w.ending != bare {
+		w.body(p)
+	}
 	return len(p), w.broken
 }
 
