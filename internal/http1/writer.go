@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 const (
@@ -320,16 +322,21 @@ func (w *writer) release() {
 // trailers are those that were announced, and those that say of themselves that they are.
 func (w *writer) trailers() {
 	for _, name := range w.trailer {
-		for _, value := range w.header[name] {
-			*w.pending = field(*w.pending, name, value)
-		}
+		w.addTrailer(name, w.header[name])
 	}
 	for name, values := range w.header {
 		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
-			for _, value := range values {
-				*w.pending = field(*w.pending, name, value)
-			}
+			w.addTrailer(name, values)
 		}
+	}
+}
+
+func (w *writer) addTrailer(name string, values []string) {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return
+	}
+	for _, value := range values {
+		*w.pending = field(*w.pending, name, value)
 	}
 }
 
@@ -351,7 +358,8 @@ type said struct {
 	date, close bool
 }
 
-// fields adds the header's lines but those that are about the connection, or framing.
+// fields adds the header's lines but those that are about the connection, or framing, or have
+// a name that is none.
 func (w *writer) fields(b []byte) ([]byte, said) {
 	var s said
 	for name, values := range w.header {
@@ -372,10 +380,15 @@ func (w *writer) fields(b []byte) ([]byte, said) {
 			s.date = true
 		case "Trailer":
 			w.announce(values)
-		}
-		if len(name) > len(http.TrailerPrefix) && strings.HasPrefix(name, http.TrailerPrefix) {
-			w.trails = true
-			continue
+		case "Cache-Control", "Strict-Transport-Security": // Vault's; spared the look at their letters
+		default:
+			if strings.HasPrefix(name, http.TrailerPrefix) {
+				w.trails = true
+				continue
+			}
+			if !httpguts.ValidHeaderFieldName(name) {
+				continue
+			}
 		}
 		for _, value := range values {
 			b = field(b, name, value)

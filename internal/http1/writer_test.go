@@ -188,7 +188,24 @@ func TestAnswers(t *testing.T) {
 		},
 		"a list":    func(w http.ResponseWriter, _ *http.Request) { w.Header()["X-List"] = []string{"a", "b", ""} },
 		"line ends": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Value", "a\r\nX-Evil: b\n\nc\rd") },
-		"its date":  func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "Thu, 01 Jan 1970 00:00:00 GMT") },
+		"names that are none": func(w http.ResponseWriter, _ *http.Request) {
+			for _, name := range []string{"", "X Y", "X:", "X-Evil: a\r\nX-Other", "Ü", ":status"} {
+				w.Header()[name] = []string{"a"}
+			}
+			w.Header().Set("!x", "b")
+		},
+		"trailers without a name": func(w http.ResponseWriter, r *http.Request) {
+			w.Header()[http.TrailerPrefix] = []string{"a"}
+			write(5)(w, r)
+		},
+		"trailers whose names are none": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Trailer", "X Y, X-Sum")
+			write(5000)(w, r)
+			for _, name := range []string{"X Y", http.TrailerPrefix + "X\r\nX-Evil", "X-Sum"} {
+				w.Header()[name] = []string{"a"}
+			}
+		},
+		"its date": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Date", "Thu, 01 Jan 1970 00:00:00 GMT") },
 		"interim": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Link", "x")
 			w.WriteHeader(103)
