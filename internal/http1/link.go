@@ -16,6 +16,11 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
+// maxInterim bounds the 1xx answers that nobody is told of.
+const maxInterim = 32
+
+var errInterim = errors.New("interim answers without an end")
+
 // link is one connection to Vault.
 type link struct {
 	t      *Transport
@@ -147,18 +152,26 @@ func (l *link) transfer(call *Call) (resp *http.Response, sent bool, err error) 
 	if cap(l.out) > outputBuffer {
 		l.out = nil
 	}
-	for {
+	for n := 1; ; n++ {
 		resp, err = l.answer(call)
 		if err != nil || resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			return resp, true, err
 		}
-		if call.Interim == nil {
-			continue
-		}
-		if err := call.Interim(resp.StatusCode, textproto.MIMEHeader(resp.Header)); err != nil {
+		if err := call.tell(n, resp); err != nil {
 			return nil, true, err
 		}
 	}
+}
+
+// tell is for the n-th interim answer.
+func (c *Call) tell(n int, resp *http.Response) error {
+	switch {
+	case c.Interim != nil:
+		return c.Interim(resp.StatusCode, textproto.MIMEHeader(resp.Header))
+	case n > maxInterim:
+		return errInterim
+	}
+	return nil
 }
 
 // write also tells whether anything went out.

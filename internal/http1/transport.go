@@ -61,7 +61,8 @@ type Call struct {
 	// Repeatable says that it may be sent again over another connection when the one it
 	// was sent over turns out to be closed.
 	Repeatable bool
-	// Interim is told of each 1xx answer; an error ends the call. May be nil.
+	// Interim is told of each 1xx answer; an error ends the call. May be nil: then more than
+	// 32 of them do.
 	Interim func(status int, header textproto.MIMEHeader) error
 }
 

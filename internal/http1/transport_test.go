@@ -1041,6 +1041,18 @@ func TestInterim(t *testing.T) {
 	})
 }
 
+// Interim answers that nobody looks at come to an end.
+func TestInterimWithoutEnd(t *testing.T) {
+	t.Parallel()
+	for n, good := range map[int]bool{maxInterim: true, maxInterim + 1: false} {
+		tr, _ := transport(t, TransportConfig{MaxActive: 1}, answers(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", n)+ok))
+		body, sent, err := send(tr, callOf("GET", "/v1/x", ""))
+		if !sent || (body == "ok") != good || errors.Is(err, errInterim) == good || !isFree(tr, 1) {
+			t.Errorf("%d: %q %v %v", n, body, sent, err)
+		}
+	}
+}
+
 // There are never more requests under way than may be, and all slots come back, however
 // requests end.
 func TestSlots(t *testing.T) {

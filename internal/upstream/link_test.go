@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,6 +11,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -240,5 +243,48 @@ func TestAKeptConnectionThatWasClosedIsNotUsed(t *testing.T) {
 				t.Fatalf("secure %v: %d requests over %d connections, want %d", secure, served.Load(), dialled.Load(), i+1)
 			}
 		}
+	}
+}
+
+// TestInterimAnswersWithoutEnd come to one, whichever way a request goes.
+func TestInterimAnswersWithoutEnd(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]io.Reader{"lean": nil, "standard": strings.NewReader("streamed")} {
+		var lc net.ListenConfig
+		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var served sync.WaitGroup
+		served.Go(func() {
+			c, err := l.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+				t.Error(err)
+			}
+			_, _ = io.WriteString(c, strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 2*maxHeader/26)+"HTTP/1.1 204 No Content\r\n\r\n")
+			_, _ = io.Copy(io.Discard, c)
+		})
+		p := pool(t, Cluster{Name: "a"})
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+l.Addr().String()+"/v1/x", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := callOf(req)
+		resp, sent, err := p.Send(t.Context(), "a", call, false)
+		if err == nil {
+			_ = resp.Body.Close()
+			t.Errorf("%s: %s", name, resp.Status)
+		}
+		if !sent {
+			t.Errorf("%s: it was not sent", name)
+		}
+		p.Close()
+		_ = l.Close()
+		served.Wait()
 	}
 }

@@ -22,21 +22,24 @@ type sentinel struct {
 	over  bool // the call is
 }
 
-// trace also tells of 1xx answers.
+// trace also tells of 1xx answers. Without anybody to tell, net/http bounds them by itself.
 func (s *sentinel) trace(ctx context.Context, interim func(int, textproto.MIMEHeader) error) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	t := &httptrace.ClientTrace{
 		GotConn:          s.gotConn,
 		WroteHeaderField: func(string, []string) { s.headersWritten() },
 		WroteHeaders:     s.headersWritten,
-		Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
+	}
+	if interim != nil {
+		t.Got1xxResponse = func(status int, h textproto.MIMEHeader) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if s.over || interim == nil {
+			if s.over {
 				return nil
 			}
 			return interim(status, h)
-		},
-	})
+		}
+	}
+	return httptrace.WithClientTrace(ctx, t)
 }
 
 // end ends the telling of 1xx answers.
