@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -38,7 +39,14 @@ type Transport struct {
 // node is the connections to one address.
 type node struct {
 	active *semaphore.Weighted
-	idle   []*link // the one used last at the end
+	users  atomic.Int64 // requests under way or waiting; it grows with the lock held only
+	idle   []*link      // the one used last at the end
+}
+
+// leave is for one that was entered.
+func (n *node) leave(active int64) {
+	n.active.Release(active)
+	n.users.Add(-1)
 }
 
 // NewTransport makes one that has no connection yet.
@@ -76,15 +84,16 @@ func (t *Transport) Send(ctx context.Context, call *Call) (resp *http.Response, 
 	if err := ctx.Err(); err != nil {
 		return nil, false, err //nolint:wrapcheck // the context's
 	}
-	n := t.node(call.Address)
+	n := t.enter(call.Address)
 	if !n.active.TryAcquire(1) {
 		if err := n.active.Acquire(ctx, 1); err != nil {
+			n.leave(0)
 			return nil, false, err //nolint:wrapcheck // the context's
 		}
 	}
 	resp, sent, err = t.try(ctx, n, call)
 	if err != nil {
-		n.active.Release(1)
+		n.leave(1)
 	}
 	return resp, sent, err
 }
@@ -105,7 +114,8 @@ func (t *Transport) try(ctx context.Context, n *node, call *Call) (resp *http.Re
 	return resp, sent || again, err
 }
 
-func (t *Transport) node(address string) *node {
+// enter gives the node at an address, which is not forgotten until it is left.
+func (t *Transport) enter(address string) *node {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n, ok := t.nodes[address]
@@ -113,6 +123,7 @@ func (t *Transport) node(address string) *node {
 		n = &node{active: semaphore.NewWeighted(int64(t.cfg.MaxActive))}
 		t.nodes[address] = n
 	}
+	n.users.Add(1)
 	return n
 }
 
@@ -136,49 +147,67 @@ func (t *Transport) take(n *node) *link {
 	}
 }
 
-// put keeps a connection for another request.
-func (t *Transport) put(l *link) {
+// put keeps a connection for another request, or closes it.
+func (t *Transport) put(l *link) error {
+	if t.keep(l) {
+		return nil
+	}
+	return l.conn.Close() //nolint:wrapcheck // says it all
+}
+
+func (t *Transport) keep(l *link) bool {
 	l.since = time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed || len(l.node.idle) >= t.cfg.MaxIdle {
-		_ = l.conn.Close()
-		return
+		return false
 	}
 	l.node.idle = append(l.node.idle, l)
 	if t.reaper == nil {
 		t.reaper = time.AfterFunc(t.cfg.IdleTimeout, t.reap)
 	}
+	return true
 }
 
 // reap closes what was not used for long.
-func (t *Transport) reap() {
+func (t *Transport) reap() { closeAll(t.unused()) }
+
+// unused takes out what was not used for long, and forgets nodes that nothing is left of: the
+// addresses behind a name change.
+func (t *Transport) unused() (all []*link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.reaper = nil
 	var next time.Duration
-	for _, n := range t.nodes {
+	for address, n := range t.nodes {
 		old := 0
 		for old < len(n.idle) && time.Since(n.idle[old].since) >= t.cfg.IdleTimeout {
-			_ = n.idle[old].conn.Close()
 			old++
 		}
+		all = append(all, n.idle[:old]...)
 		n.idle = append(n.idle[:0:0], n.idle[old:]...)
-		if len(n.idle) > 0 {
+		switch {
+		case len(n.idle) > 0:
 			left := t.cfg.IdleTimeout - time.Since(n.idle[0].since)
 			if next == 0 || left < next {
 				next = max(left, time.Millisecond)
 			}
+		case n.users.Load() == 0:
+			delete(t.nodes, address)
 		}
 	}
 	if next > 0 && !t.closed {
 		t.reaper = time.AfterFunc(next, t.reap)
 	}
+	return all
 }
 
 // Close closes what has no request, and each other connection behind its answer. Requests
 // may still be sent; their connections are not kept.
-func (t *Transport) Close() {
+func (t *Transport) Close() { closeAll(t.end()) }
+
+// end takes out what has no request.
+func (t *Transport) end() (all []*link) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
@@ -187,10 +216,16 @@ func (t *Transport) Close() {
 		t.reaper = nil
 	}
 	for _, n := range t.nodes {
-		for _, l := range n.idle {
-			_ = l.conn.Close()
-		}
+		all = append(all, n.idle...)
 		n.idle = nil
+	}
+	return all
+}
+
+// closeAll is for a time without the lock: by TLS, it may take its time.
+func closeAll(links []*link) {
+	for _, l := range links {
+		_ = l.conn.Close()
 	}
 }
 
@@ -217,12 +252,11 @@ func (b *answerBody) Close() error {
 	}
 	b.closed = true
 	l := b.link
-	defer l.node.active.Release(1)
+	defer l.node.leave(1)
 	if !l.detach() || !b.keep || !b.over || b.err != nil || l.hasMore() {
 		return l.conn.Close() //nolint:wrapcheck // says it all
 	}
-	l.t.put(l)
-	return nil
+	return l.t.put(l)
 }
 
 var _ io.ReadCloser = (*answerBody)(nil)

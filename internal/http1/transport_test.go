@@ -115,9 +115,15 @@ func idleOf(tr *Transport) int {
 	return n
 }
 
+func nodeOf(tr *Transport) *node {
+	n := tr.enter("vault:8200")
+	n.leave(0)
+	return n
+}
+
 // isFree reports whether all slots of a node were given back, and not more than that.
 func isFree(tr *Transport, slots int64) bool {
-	n := tr.node("vault:8200")
+	n := nodeOf(tr)
 	if !n.active.TryAcquire(slots) {
 		return false
 	}
@@ -380,6 +386,63 @@ func TestKeptConnections(t *testing.T) {
 	})
 }
 
+// An address is forgotten with its last connection, but not while there are requests to it.
+func TestNodesAreForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr, v := transport(t, TransportConfig{MaxIdle: 2, MaxActive: 2, IdleTimeout: time.Minute}, answers(ok))
+		known := func() int {
+			tr.mu.Lock()
+			defer tr.mu.Unlock()
+			return len(tr.nodes)
+		}
+		first := nodeOf(tr)
+		under, _, err := tr.Send(t.Context(), callOf("GET", "/v1/x", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // one is kept beside it, and its time ends
+			if body, _, err := send(tr, callOf("GET", "/v1/x", "")); body != "ok" || err != nil {
+				t.Fatalf("%q %v", body, err)
+			}
+			<-time.After(2 * time.Minute)
+			if idleOf(tr) != 0 || known() != 1 || nodeOf(tr) != first {
+				t.Errorf("%d connections, %d addresses with a request under way", idleOf(tr), known())
+			}
+		}
+		if body, err := finish(under, nil); body != "ok" || err != nil {
+			t.Errorf("%q %v", body, err)
+		}
+		<-time.After(2 * time.Minute)
+		if known() != 0 {
+			t.Errorf("%d addresses of nobody", known())
+		}
+		if body, _, err := send(tr, callOf("GET", "/v1/x", "")); body != "ok" || err != nil || v.dials.Load() != 5 || !isFree(tr, 2) {
+			t.Errorf("afterwards: %q %v, %d dialled", body, err, v.dials.Load())
+		}
+	})
+}
+
+// Others send while connections close.
+func TestTransportClosesWithoutTheLock(t *testing.T) {
+	t.Parallel()
+	for name, closes := range map[string]func(*Transport, *link){
+		"not used for long": func(tr *Transport, _ *link) { tr.reap() },
+		"Close":             func(tr *Transport, _ *link) { tr.Close() },
+		"too many":          func(tr *Transport, l *link) { _ = tr.put(l) },
+	} {
+		tr := NewTransport(TransportConfig{MaxIdle: 1})
+		raw := &unlocked{t: t, mu: &tr.mu}
+		n := tr.enter("vault:8200")
+		l := &link{t: tr, node: n, conn: raw}
+		n.idle = []*link{l}
+		closes(tr, l)
+		if raw.closed != 1 {
+			t.Errorf("%s: %d closed", name, raw.closed)
+		}
+	}
+}
+
 // Close closes idle connections at once and others behind their answer.
 func TestTransportCloses(t *testing.T) {
 	t.Parallel()
@@ -435,7 +498,7 @@ func TestBodiesCloseTwice(t *testing.T) {
 		if n, err := first.Body.Read(make([]byte, 9)); n > 0 || !errors.Is(err, http.ErrBodyReadAfterClose) {
 			t.Errorf("a closed body gave %d bytes, %v", n, err)
 		}
-		if tr.node("vault:8200").active.TryAcquire(1) {
+		if nodeOf(tr).active.TryAcquire(1) {
 			t.Error("a slot was given back twice")
 		}
 		if body, err := finish(second, nil); body != "ok" || err != nil {
@@ -596,7 +659,7 @@ func TestClosedMeanwhile(t *testing.T) {
 // arrives waits until something has come over the connection that is kept.
 func arrives(t *testing.T, tr *Transport) {
 	t.Helper()
-	socket, err := tr.node("vault:8200").idle[0].conn.(*net.TCPConn).SyscallConn()
+	socket, err := nodeOf(tr).idle[0].conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
