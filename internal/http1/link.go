@@ -253,6 +253,9 @@ func readStatus(resp *http.Response, line string) error {
 	if len(line) < len("HTTP/1.1 200") || !strings.HasPrefix(line, "HTTP/1.") || line[7] != '0' && line[7] != '1' || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
 		return errFraming
 	}
+	if !httpguts.ValidHeaderFieldValue(line[12:]) { // no half of a line end
+		return errFraming
+	}
 	status, err := strconv.Atoi(line[9:12])
 	if err != nil || status < 100 {
 		return errFraming
