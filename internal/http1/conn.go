@@ -83,6 +83,9 @@ func (c *conn) next() bool {
 	text, err := c.in.head(c.s.cfg.MaxHeader + headerSlop)
 	if err == nil {
 		err = c.read(text)
+		if err != nil && strings.Count(text, "\n") != strings.Count(text, "\r\n") {
+			err = errFraming // whatever else is wrong: as when it comes in pieces
+		}
 	}
 	if err != nil {
 		c.malformed(err)

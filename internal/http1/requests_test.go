@@ -264,6 +264,7 @@ func FuzzRequests(f *testing.F) {
 		head + "Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello" + next,
 		head + "Pragma: no-cache\r\nConnection: close\r\n\r\n" + next,
 		"GET http://elsewhere/ HTTP/1.1\r\nHost: h\r\n\r\n" + next,
+		"GET / HTTP/0.9\r\nX: y\n\r\n\r\n",
 	} {
 		f.Add([]byte(in), true)
 		f.Add([]byte(in), false)
