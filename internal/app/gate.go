@@ -113,6 +113,9 @@ type clientConn struct {
 	idleSince atomic.Int64 // nanoseconds since the gate was made; 0: it has a request, or had none
 }
 
+// NetConn is the connection below.
+func (c *clientConn) NetConn() net.Conn { return c.Conn }
+
 // Close also makes room for another.
 func (c *clientConn) Close() error {
 	c.gate.mu.Lock()

@@ -42,18 +42,19 @@ type conn struct {
 	readBy  atomic.Int64 // the deadline that is set, in Unix nanoseconds; 0: none
 	writeBy time.Time
 
-	r      *http.Request // the one under way, in the same place each time
-	url    url.URL       // of it
-	header http.Header   // of it
-	body   *requestBody  // of it; nil: it has none
-	out    writer
+	r     *http.Request // the one under way, in the same place each time
+	url   url.URL       // of it
+	heads *heads        // of it and its answer; nil: there is none
+	body  *requestBody  // of it; nil: it has none
+	out   writer
 }
 
 func newConn(s *Server, raw net.Conn) *conn {
-	c := &conn{s: s, raw: raw, in: newInput(raw), header: make(http.Header)}
+	c := &conn{s: s, raw: raw, in: input{conn: raw}}
+	c.in.share(&s.inputs)
 	c.life.Begin(context.Background())
-	c.r = (&http.Request{Header: c.header, URL: &c.url, RemoteAddr: raw.RemoteAddr().String()}).WithContext(&c.life)
-	c.out.c, c.out.header = c, make(http.Header)
+	c.r = (&http.Request{URL: &c.url, RemoteAddr: raw.RemoteAddr().String()}).WithContext(&c.life)
+	c.out.c = c
 	c.watch.c = c
 	if t, ok := raw.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		state := t.ConnectionState()
@@ -152,8 +153,24 @@ func (c *conn) setDeadline(by time.Time) error {
 	return c.raw.SetReadDeadline(by) //nolint:wrapcheck // says it all
 }
 
+// heads are the headers of a request and its answer. Connections that wait have none.
+type heads struct{ request, answer http.Header }
+
+func (c *conn) borrow() {
+	c.heads, _ = c.s.heads.Get().(*heads)
+	c.r.Header, c.out.header = c.heads.request, c.heads.answer
+}
+
+func (c *conn) giveBack() {
+	clear(c.heads.request)
+	clear(c.heads.answer)
+	c.s.heads.Put(c.heads)
+	c.heads, c.r.Header, c.out.header = nil, nil, nil
+}
+
 // rest is between two requests.
 func (c *conn) rest() bool {
+	c.giveBack()
 	c.state.Store(idle)
 	c.s.cfg.State(c.raw, http.StateIdle)
 	return !c.s.leaving.Load() || !c.state.CompareAndSwap(idle, closing)
@@ -165,8 +182,8 @@ func (c *conn) read(text string) error {
 	if err := c.readLine(line); err != nil {
 		return err
 	}
-	clear(c.header)
-	f, err := readFields(fields, c.header)
+	c.borrow()
+	f, err := readFields(fields, c.heads.request)
 	if err != nil {
 		return err
 	}
@@ -207,12 +224,12 @@ func (c *conn) readLine(line string) error {
 func (c *conn) readBody(f framing) (err error) {
 	r := c.r
 	r.Body, r.ContentLength, r.TransferEncoding, r.Trailer, c.body = http.NoBody, max(f.length, 0), nil, nil, nil
-	expect := c.header.Get("Expect")
+	expect := c.heads.request.Get("Expect")
 	if expect != "" && r.ProtoMinor == 1 && !strings.EqualFold(expect, "100-continue") {
 		return errExpectation
 	}
 	if f.trailer && f.chunked {
-		if r.Trailer, err = announced(c.header); err != nil {
+		if r.Trailer, err = announced(c.heads.request); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,12 @@ package http1
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"sync"
+	"syscall"
 )
 
 const (
@@ -24,9 +27,30 @@ type input struct {
 	conn net.Conn
 	buf  []byte
 	r, w int // buf[r:w] is read and not used
+
+	// Where there are many connections that wait, they share their buffers.
+	shared *sync.Pool // of *[]byte; nil: it has its own
+	lent   *[]byte    // buf, if it is one of them
+	socket syscall.RawConn
+	turn   func(fd uintptr) bool // arrived
+	err    error                 // of the turn
 }
 
 func newInput(conn net.Conn) input { return input{conn: conn, buf: make([]byte, smallBuffer)} }
+
+// share makes it hold a buffer only while there is something in it.
+func (in *input) share(buffers *sync.Pool) {
+	in.shared, in.buf = buffers, nil
+	below := in.conn
+	for {
+		outer, ok := below.(interface{ NetConn() net.Conn })
+		if _, secure := below.(*tls.Conn); secure || !ok {
+			break
+		}
+		below = outer.NetConn()
+	}
+	in.socket, in.turn = socketOf(below), in.arrived
+}
 
 // buffered is how much was read ahead.
 func (in *input) buffered() int { return in.w - in.r }
@@ -38,13 +62,54 @@ func (in *input) use(n int) {
 		return
 	}
 	in.r, in.w = 0, 0
-	if len(in.buf) > smallBuffer {
+	switch {
+	case in.shared != nil:
+		in.giveBack()
+	case len(in.buf) > smallBuffer:
 		in.buf = make([]byte, smallBuffer)
 	}
 }
 
+func (in *input) borrow() {
+	in.lent, _ = in.shared.Get().(*[]byte)
+	in.buf = *in.lent
+}
+
+func (in *input) giveBack() {
+	if in.lent != nil {
+		in.shared.Put(in.lent)
+	}
+	in.lent, in.buf = nil, nil
+}
+
+// arrived reads what has come; false: nothing.
+func (in *input) arrived(fd uintptr) bool {
+	in.borrow()
+	in.w, in.err = readSocket(fd, in.buf)
+	if in.w > 0 {
+		return true
+	}
+	in.giveBack()
+	return !errors.Is(in.err, errNothing)
+}
+
+// wait reads once, and holds no buffer until then.
+func (in *input) wait() error {
+	if err := in.socket.Read(in.turn); err != nil {
+		return err //nolint:wrapcheck // says it all
+	}
+	return in.err
+}
+
 // more reads once, behind what is there.
 func (in *input) more() error {
+	switch {
+	case in.buf != nil:
+	case in.socket != nil:
+		return in.wait()
+	default:
+		in.borrow()
+	}
 	if in.w == len(in.buf) {
 		in.makeRoom()
 	}
@@ -65,6 +130,9 @@ func (in *input) makeRoom() {
 		to = make([]byte, max(2*len(in.buf), readSize))
 	}
 	in.w = copy(to, in.buf[in.r:in.w])
+	if len(to) > len(in.buf) && in.lent != nil {
+		in.giveBack()
+	}
 	in.buf, in.r = to, 0
 }
 

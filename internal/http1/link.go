@@ -40,6 +40,11 @@ type link struct {
 	socket syscall.RawConn // nil: it can't be looked at
 	look   func(fd uintptr) bool
 	isOpen bool
+
+	turn  func(fd uintptr) bool // goOn; nil: there is TLS, or no socket
+	asked bool
+	sent  bool
+	err   error // of the turns
 }
 
 func newLink(t *Transport, n *node, conn net.Conn) *link {
@@ -51,8 +56,8 @@ func newLink(t *Transport, n *node, conn net.Conn) *link {
 		if dries, ok := below.(interface{ Dry(on bool) }); ok {
 			l.below = dries
 		}
-		if s, ok := below.(syscall.Conn); ok {
-			l.socket, _ = s.SyscallConn() // without one it is not looked at
+		if s := socketOf(below); s != nil {
+			l.socket = s
 		}
 		outer, ok := below.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -61,13 +66,40 @@ func newLink(t *Transport, n *node, conn net.Conn) *link {
 		below = outer.NetConn()
 	}
 	l.look = func(fd uintptr) bool { l.isOpen = nothingToRead(fd); return true }
+	if _, secure := conn.(*tls.Conn); !secure && l.socket != nil {
+		l.turn = l.goOn
+	}
 	return l
+}
+
+// ask is open, write and the wait for the first bytes in one: the look at the socket is the
+// read that finds nothing before a wait, which would come after the request otherwise.
+func (l *link) ask() (sent bool, err error) {
+	l.asked, l.sent, l.err = false, false, nil
+	if err := l.socket.Read(l.turn); err != nil {
+		return l.sent, err //nolint:wrapcheck // says it all
+	}
+	return l.sent, l.err
+}
+
+// goOn is called when the socket may be read; false: it waits until then.
+func (l *link) goOn(fd uintptr) bool {
+	if !l.asked {
+		if l.asked = true; !nothingToRead(fd) {
+			l.err = errClosed
+			return true
+		}
+		l.sent, l.err = l.write(l.out)
+		return l.err != nil
+	}
+	n, err := readSocket(fd, l.in.buf[l.in.w:])
+	l.in.w += n
+	return !errors.Is(err, errNothing) // any other error comes again to who reads on
 }
 
 // open reports whether a connection that was kept can be used: nothing must have come, not
 // even its end. A write that is sent over a closed one has an unknown outcome.
 func (l *link) open() bool {
-	l.reused = true
 	if l.socket == nil {
 		return true
 	}
@@ -143,8 +175,8 @@ func (l *link) transfer(call *Call) (resp *http.Response, sent bool, err error) 
 	if l.out, err = appendRequest(l.out[:0], call); err != nil {
 		return nil, false, err
 	}
-	if sent, err = l.write(l.out); err != nil {
-		if l.reused {
+	if sent, err = l.begin(); err != nil {
+		if l.reused && !isTimeout(err) && !errors.Is(err, errClosed) {
 			err = fmt.Errorf("%w (%w)", errClosed, err)
 		}
 		return nil, sent, fmt.Errorf("sending: %w", err)
@@ -161,6 +193,17 @@ func (l *link) transfer(call *Call) (resp *http.Response, sent bool, err error) 
 			return nil, true, err
 		}
 	}
+}
+
+// begin sends the request.
+func (l *link) begin() (sent bool, err error) {
+	switch {
+	case l.reused && l.turn != nil:
+		return l.ask()
+	case l.reused && !l.open():
+		return false, errClosed
+	}
+	return l.write(l.out)
 }
 
 // tell is for the n-th interim answer.

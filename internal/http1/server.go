@@ -66,6 +66,8 @@ func (c Config) withDefaults() Config {
 type Server struct {
 	cfg     Config
 	outputs sync.Pool // of *[]byte
+	inputs  sync.Pool // of *[]byte
+	heads   sync.Pool // of *heads
 	leaving atomic.Bool
 	ticks   ticker
 	now     atomic.Pointer[dated]
@@ -81,6 +83,8 @@ func NewServer(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg.withDefaults(), listeners: make(map[net.Listener]struct{}), conns: make(map[*conn]struct{}),
 		outputs: sync.Pool{New: func() any { b := make([]byte, 0, outputBuffer); return &b }},
+		inputs:  sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }},
+		heads:   sync.Pool{New: func() any { return &heads{make(http.Header), make(http.Header)} }},
 	}
 	s.ticks.timer = time.AfterFunc(time.Hour, s.look)
 	s.ticks.timer.Stop()

@@ -99,8 +99,12 @@ func (t *Transport) Send(ctx context.Context, call *Call) (resp *http.Response, 
 }
 
 func (t *Transport) try(ctx context.Context, n *node, call *Call) (resp *http.Response, sent bool, err error) {
-	l := t.take(n)
-	if l != nil {
+	for !sent {
+		l := t.take(n)
+		if l == nil {
+			break
+		}
+		l.reused = true
 		resp, sent, err = l.exchange(ctx, call)
 		if !errors.Is(err, errClosed) || sent && !call.Repeatable || ctx.Err() != nil {
 			return resp, sent, err
@@ -127,24 +131,18 @@ func (t *Transport) enter(address string) *node {
 	return n
 }
 
-// take gives a connection that is open, as far as can be seen; nil: there is none.
+// take gives the connection that was used last; nil: there is none. It may be closed.
 func (t *Transport) take(n *node) *link {
-	for {
-		t.mu.Lock()
-		last := len(n.idle) - 1
-		if last < 0 {
-			t.mu.Unlock()
-			return nil
-		}
-		l := n.idle[last]
-		n.idle[last] = nil
-		n.idle = n.idle[:last]
-		t.mu.Unlock()
-		if l.open() {
-			return l
-		}
-		_ = l.conn.Close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	last := len(n.idle) - 1
+	if last < 0 {
+		return nil
 	}
+	l := n.idle[last]
+	n.idle[last] = nil
+	n.idle = n.idle[:last]
+	return l
 }
 
 // put keeps a connection for another request, or closes it.

@@ -54,7 +54,6 @@ type writer struct {
 
 // start is for the next request.
 func (w *writer) start(r *http.Request) {
-	clear(w.header)
 	w.status, w.ending, w.length, w.written, w.held, w.trailer = 0, undecided, 0, 0, w.held[:0], nil
 	w.close, w.broken, w.trails = r.Close, nil, false
 	w.pending, _ = w.c.s.outputs.Get().(*[]byte)
