@@ -113,3 +113,18 @@ func cpuTime(b *testing.B) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// TestAllocationsOfARead: the head of the request and that of the answer, their values, the
+// answer and the attempt. What the process does beside it is a part of one in 500 reads.
+func TestAllocationsOfARead(t *testing.T) {
+	const budget = 7
+	read := warmRead(t, startBefore(t, vaultOfBytes(t), `address: "127.0.0.1:0"`))
+	n := testing.AllocsPerRun(500, read)
+	if raced {
+		t.Logf("%v allocations, not judged: under the race detector, pools forget at random; make test counts without it, too", n)
+		return
+	}
+	if n > budget {
+		t.Errorf("%v allocations for a read, want %d at most", n, budget)
+	}
+}

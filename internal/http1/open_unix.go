@@ -42,9 +42,9 @@ func readSocket(fd uintptr, p []byte) (int, error) {
 			return n, nil
 		case err == nil:
 			return 0, io.EOF
-		case err == syscall.EAGAIN: //nolint:errorlint // a number, as it comes
+		case err == syscall.EAGAIN:
 			return 0, errNothing
-		case err != syscall.EINTR: //nolint:errorlint // the same
+		case err != syscall.EINTR:
 			return 0, os.NewSyscallError("read", err)
 		}
 	}
