@@ -195,9 +195,13 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request, policy Policy) {
 	}
 }
 
+const manyFields = 48
+
 // reset makes it that of no request. What it keeps is empty, and costs less than a new one.
 func (x *exchange) reset() {
-	clear(x.outgoing)
+	if clear(x.outgoing); len(x.r.Header) > manyFields { // it would stay that large
+		x.outgoing = make(http.Header)
+	}
 	*x = exchange{p: x.p, outgoing: x.outgoing, tell: x.tell}
 }
 

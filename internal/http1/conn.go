@@ -161,10 +161,16 @@ func (c *conn) borrow() {
 	c.r.Header, c.out.header = c.heads.request, c.heads.answer
 }
 
+// manyFields are more than headers have: one that had so many is not used again, as it stays
+// that large.
+const manyFields = 48
+
 func (c *conn) giveBack() {
-	clear(c.heads.request)
-	clear(c.heads.answer)
-	c.s.heads.Put(c.heads)
+	if len(c.heads.request) < manyFields && len(c.heads.answer) < manyFields {
+		clear(c.heads.request)
+		clear(c.heads.answer)
+		c.s.heads.Put(c.heads)
+	}
 	c.heads, c.r.Header, c.out.header = nil, nil, nil
 }
 

@@ -264,7 +264,11 @@ func (l *link) readHead(resp *http.Response, text string) (f framing, err error)
 	if err := readStatus(resp, line); err != nil {
 		return f, err
 	}
-	clear(l.header)
+	if len(l.header) < manyFields {
+		clear(l.header)
+	} else {
+		l.header = make(http.Header)
+	}
 	resp.Header = l.header
 	if f, err = readFields(fields, resp.Header); err != nil {
 		return f, err
