@@ -75,7 +75,7 @@ func (x *exchange) classify() *failure {
 func (x *exchange) decide() *failure {
 	req := routing.Request{
 		Method: x.r.Method, Path: x.target.path, RawQuery: x.target.query,
-		Namespace: first(x.r.Header, "X-Vault-Namespace"),
+		Namespace: strings.Clone(first(x.r.Header, "X-Vault-Namespace")), // it may be kept, the header must not
 		Wrap:      first(x.r.Header, "X-Vault-Wrap-Ttl") != "",
 	}
 	d, err := x.p.cfg.Router.Classify(x.p.cfg.Mounts.Table(), req)

@@ -100,6 +100,7 @@ func (m *Memories) For(session uint64, name string) *Memory {
 	if found, ok := m.of.Get(k); ok {
 		return found
 	}
+	k = key{session, strings.Clone(name)} // else the request that it came with would be kept
 	fresh := &Memory{versions: m.versions, used: time.Now()}
 	if first, ok, _ := m.of.PeekOrAdd(k, fresh); ok {
 		return first

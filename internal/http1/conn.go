@@ -185,7 +185,9 @@ func (c *conn) rest() bool {
 // read makes a request of its head.
 func (c *conn) read(text string) error {
 	line, fields, _ := strings.Cut(text, "\r\n")
-	if err := c.readLine(line); err != nil {
+	// A copy: who keeps a part of the path must not keep the whole head with it, and the
+	// token in there.
+	if err := c.readLine(strings.Clone(line)); err != nil {
 		return err
 	}
 	c.borrow()
