@@ -31,17 +31,8 @@ func (x *exchange) guard() *failure {
 	return nil
 }
 
-// dropHopByHop removes the headers that concern one connection only (RFC 9110 7.6.1), and
-// what Connection names besides. Trailer stays: it announces what follows the body.
-func dropHopByHop(h http.Header) {
-	dropNamed(h, h["Connection"])
-	for name := range h {
-		if hopByHop(name) {
-			delete(h, name)
-		}
-	}
-}
-
+// hopByHop finds headers that concern one connection only (RFC 9110 7.6.1). Trailer is none of
+// them: it announces what follows the body.
 func hopByHop(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Transfer-Encoding", "Upgrade":
@@ -61,7 +52,8 @@ func dropNamed(h http.Header, lines []string) {
 	}
 }
 
-// passOn copies what is not for one connection only. The values are not copied.
+// passOn copies what is not for one connection only, nor named so by Connection. The values
+// are not copied.
 func passOn(to, from http.Header) {
 	for name, values := range from {
 		if !hopByHop(name) {

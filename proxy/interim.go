@@ -41,11 +41,10 @@ func (x *exchange) passInterim(status int, h textproto.MIMEHeader) error {
 	if x.interim.over || status == http.StatusContinue || !x.r.ProtoAtLeast(1, 1) {
 		return nil
 	}
-	dropHopByHop(http.Header(h))
 	out := x.w.Header()
 	kept := out.Clone()
 	clear(out)
-	maps.Copy(out, http.Header(h))
+	passOn(out, http.Header(h))
 	x.w.WriteHeader(status)
 	clear(out)
 	maps.Copy(out, kept)

@@ -5,10 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/textproto"
-	"strings"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 const (
@@ -117,9 +113,8 @@ func (c *content) trailers() error {
 			return nil
 		}
 		limit -= len(line)
-		name, value, ok := strings.Cut(string(line), ":")
-		name, value = textproto.CanonicalMIMEHeaderKey(name), trim(value)
-		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) || framesMessages(name) {
+		name, value, ok := splitField(string(line))
+		if !ok || framesMessages(name) {
 			return errFraming
 		}
 		if *c.trailer == nil {

@@ -28,9 +28,8 @@ func readFields(text string, h http.Header) (framing, error) {
 	values := make([]string, 0, strings.Count(text, "\n"))
 	for text != "\r\n" {
 		line, rest, _ := strings.Cut(text, "\r\n")
-		name, value, ok := strings.Cut(line, ":")
-		value = trim(value)
-		if name, ok = canonical(name, ok); !ok || !httpguts.ValidHeaderFieldValue(value) {
+		name, value, ok := splitField(line)
+		if !ok {
 			return f, errFraming
 		}
 		if err := f.see(name, value); err != nil {
@@ -47,6 +46,14 @@ func readFields(text string, h http.Header) (framing, error) {
 		text = rest
 	}
 	return f, nil
+}
+
+// splitField takes a line apart, of a head or of the trailers; false: it is none.
+func splitField(line string) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(line, ":")
+	value = trim(value)
+	name, ok = canonical(name, ok)
+	return name, value, ok && httpguts.ValidHeaderFieldValue(value)
 }
 
 // canonical checks a name, and spells it as Go does. Most come so.

@@ -137,13 +137,13 @@ func (s *Server) enter(l net.Listener) bool {
 
 // start serves a connection on a goroutine of its own.
 func (s *Server) start(raw net.Conn) {
+	c := newConn(s, raw)
 	s.mu.Lock()
 	if s.leaving.Load() {
 		s.mu.Unlock()
 		_ = raw.Close()
 		return
 	}
-	c := newConn(s, raw)
 	s.conns[c] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()

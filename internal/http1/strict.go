@@ -2,7 +2,10 @@ package http1
 
 import (
 	"bytes"
+	"net/textproto"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // maxLine bounds what is kept of a line that comes in pieces. It is more than any
@@ -240,10 +243,8 @@ func (s *strict) trailer(line []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, framing := range []string{"content-length", "transfer-encoding", "trailer"} {
-		if strings.EqualFold(string(name), framing) {
-			return errFraming
-		}
+	if framesMessages(textproto.CanonicalMIMEHeaderKey(string(name))) {
+		return errFraming
 	}
 	return nil
 }
@@ -251,20 +252,8 @@ func (s *strict) trailer(line []byte) error {
 // split takes a field line apart. A name is a token, with the colon right behind it.
 func split(line []byte) (name, value []byte, err error) {
 	name, value, ok := bytes.Cut(line, []byte(":"))
-	if !ok || !isToken(name) {
+	if !ok || !httpguts.ValidHeaderFieldName(string(name)) {
 		return nil, nil, errFraming
 	}
 	return name, bytes.Trim(value, " \t"), nil
-}
-
-// isToken reports whether all bytes are RFC 9110's tchar.
-func isToken(b []byte) bool {
-	for _, c := range b {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-':
-		case strings.IndexByte("!#$%&'*+.^_`|~", c) < 0:
-			return false
-		}
-	}
-	return len(b) > 0
 }

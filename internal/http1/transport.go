@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"net/http"
@@ -256,5 +255,3 @@ func (b *answerBody) Close() error {
 	}
 	return l.t.put(l)
 }
-
-var _ io.ReadCloser = (*answerBody)(nil)
