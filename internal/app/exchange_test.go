@@ -314,14 +314,15 @@ func TestPrewarmedTokensCostNoLoginLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
 	w.login()
-	count := func() int {
-		return w.served("us-east", "auth/userpass/login/demo") + w.served("us-west", "auth/userpass/login/demo")
+	logins := func() [2]int {
+		const path = "auth/userpass/login/demo"
+		return [2]int{w.served("us-east", path), w.served("us-west", path)}
 	}
-	eventually(t, "prewarmed", func() bool { return count() > 0 })
-	before := count()
+	ahead := [2]int{1, 1}
+	eventually(t, "prewarmed at the primary and at the next", func() bool { return logins() == ahead })
 	w.want(w.do("POST", "secret/data/x", `{"data":{}}`), 200, "us-east")
-	if after := count(); after != before {
-		t.Errorf("%d logins, %d before the write", after, before)
+	if after := logins(); after != ahead {
+		t.Errorf("%v logins after the write, %v ahead of it", after, ahead)
 	}
 }
 
