@@ -312,7 +312,7 @@ func TestOneLoginPerClusterUnderLoad(t *testing.T) {
 
 func TestPrewarmedTokensCostNoLoginLater(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "")
+	w := newWorld(t, "routing: {failover: [us-west, us-east]}")
 	w.login()
 	logins := func() [2]int {
 		const path = "auth/userpass/login/demo"
@@ -404,7 +404,9 @@ func TestLeaseGoesHome(t *testing.T) {
 	if err := drainer.Drain("eu-west"); err != nil {
 		t.Fatal(err)
 	}
-	w.want(w.do("GET", "secret/data/hello", ""), 200, "us-east")
+	if r := w.do("GET", "secret/data/hello", ""); r.status != 200 || r.cluster() == "eu-west" {
+		t.Errorf("%d from %q, which is drained", r.status, r.cluster())
+	}
 	w.want(renew(), 200, "eu-west") // drained: nothing new goes there, but what lives there is served
 	if err := drainer.Undrain("eu-west"); err != nil {
 		t.Fatal(err)

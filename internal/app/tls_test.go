@@ -294,7 +294,7 @@ func TestTheAuthorityOfAClusterIsReplaced(t *testing.T) {
 		return map[string]string{"ca": filepath.Join(x.dir, "ca.pem"), "cert": filepath.Join(x.dir, "proxy.pem"), "key": filepath.Join(x.dir, "proxy.key")}
 	}
 	p := publish(t, files(a))
-	w.yamlOf = fmt.Sprintf("region: eu-west\nadmin: {address: \"127.0.0.1:0\"}\nlisteners: [{address: \"127.0.0.1:0\"}]\nhealth: {interval: 200ms, timeout: 200ms}\nclusters: [{name: eu-west, region: eu-west, addresses: [%q], tls: {ca_file: %q, cert_file: %q, key_file: %q}}]\n",
+	w.yamlOf = fmt.Sprintf("region: eu-west\nadmin: {address: \"127.0.0.1:0\"}\nlisteners: [{address: \"127.0.0.1:0\"}]\nhealth: {interval: 500ms, timeout: 500ms}\nclusters: [{name: eu-west, region: eu-west, addresses: [%q], tls: {ca_file: %q, cert_file: %q, key_file: %q}}]\n",
 		front.URL, p.path("ca"), p.path("cert"), p.path("key"))
 	w.run("")
 	w.want(w.do("GET", "secret/data/hello", ""), 200, "eu-west")

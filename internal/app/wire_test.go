@@ -67,7 +67,7 @@ func startBefore(t testing.TB, upstream, listener string) string {
 // startWith has more to say of the cluster.
 func startWith(t testing.TB, upstream, listener, cluster string) string {
 	t.Helper()
-	file := fmt.Sprintf("region: r\nadmin: {address: \"127.0.0.1:0\"}\nlisteners: [{%s}]\nshutdown: {drain_timeout: 5s}\nrouting: {primary_down: fail}\nclusters: [{name: one, region: r, addresses: [%q], %s}]\n", listener, upstream, cluster)
+	file := fmt.Sprintf("region: r\nadmin: {address: \"127.0.0.1:0\"}\nlisteners: [{%s}]\nshutdown: {drain_timeout: 5s}\nrouting: {primary_down: fail}\nhealth: {interval: 5s, timeout: 5s}\nclusters: [{name: one, region: r, addresses: [%q], %s}]\n", listener, upstream, cluster)
 	cfg, err := configs.Parse("test.yaml", []byte(file), func(string) string { return "" })
 	if err != nil {
 		t.Fatal(err)

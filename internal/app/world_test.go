@@ -137,7 +137,7 @@ func (w *world) yaml(extra string) string {
 		b.WriteString("listeners: [{address: \"127.0.0.1:0\"}]\n")
 	}
 	if !strings.Contains(extra, "health:") {
-		b.WriteString("health: {interval: 200ms, timeout: 200ms}\n")
+		b.WriteString("health: {interval: 500ms, timeout: 500ms}\n")
 	}
 	b.WriteString(extra + "\nclusters:\n")
 	for _, c := range lab.DefaultClusters() {
@@ -248,15 +248,19 @@ func (w *world) boss() {
 	})
 }
 
-// eventually polls until ok, at most ten seconds.
+// patience is how long anything may take that has no time of its own: only a test that
+// fails waits as long, so it is far more than a busy machine needs.
+const patience = 30 * time.Second
+
+// eventually polls until ok, and gives up when its patience ends.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Now().After(deadline) {
-			tb.Fatalf("not within 10s: %s", what)
+			tb.Fatalf("not within %v: %s", patience, what)
 		}
 		<-tick.C
 	}
