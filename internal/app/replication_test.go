@@ -385,7 +385,7 @@ func TestSealedAndUnreachableTargets(t *testing.T) {
 // TestInterruptedSetup stops setup while it waits, and runs the command that it names.
 func TestInterruptedSetup(t *testing.T) {
 	t.Parallel()
-	w := &world{tb: t, lab: labtest.Start(t, lab.Config{Region: "eu-west", Bare: true, SyncTime: 2 * time.Second, Pause: 20 * time.Millisecond})}
+	w := &world{tb: t, lab: labtest.Start(t, lab.Config{Region: "eu-west", Bare: true, SyncTime: 5 * time.Second, Pause: 20 * time.Millisecond})}
 	file := write(t, w.yaml(""))
 	env := map[string]string{"VRPROXY_CONFIG": file, "VAULT_TOKEN": lab.RootToken}
 	c := start(env, "replication", "setup", "--primary", "us-east", "--secondary", "us-west", "--confirm", "us-west")
