@@ -105,6 +105,11 @@ func (x *exchange) copyAnswer(a *answer) {
 func (x *exchange) stream(resp *http.Response) error {
 	client := http.NewResponseController(x.w)
 	defer func() { _ = client.SetWriteDeadline(time.Time{}) }() // not every connection has deadlines
+	if small, ok := resp.Body.(*gathered); ok {
+		_ = client.SetWriteDeadline(time.Now().Add(stalledTaking))
+		_, err := small.WriteTo(x.w)
+		return err //nolint:wrapcheck // the caller knows enough
+	}
 	endless := resp.ContentLength < 0
 	if endless {
 		_ = client.Flush() // the header of an endless stream must not wait for its first line
