@@ -45,7 +45,7 @@ func (x *exchange) recall() {
 	case x.decision.Special == routing.Login:
 		x.reading.memory = x.reading.memories.Shared()
 	case x.session != nil:
-		x.reading.memory = x.reading.memories.Of(x.session.ID(), x.application())
+		x.reading.memory = x.reading.memories.Of(x.session.ID(), x.application(), x.began)
 	}
 	if x.reading.memory != nil && x.decision.Class == routing.Nearest {
 		x.reading.need, x.reading.needs = x.reading.memory.Need(x.reading.scope, x.began)
@@ -330,7 +330,7 @@ func (x *exchange) remembered() *consistency.Memory {
 	if s == nil {
 		return nil
 	}
-	x.reading.memory = x.reading.memories.For(s.ID(), x.application())
+	x.reading.memory = x.reading.memories.For(s.ID(), x.application(), x.began)
 	return x.reading.memory
 }
 
@@ -340,5 +340,6 @@ func (x *exchange) bequeath(s *tokencache.Session) {
 	if s == nil || from == nil || from.Empty() {
 		return
 	}
-	x.reading.memories.For(s.ID(), "").Inherit(from, time.Now())
+	now := time.Now()
+	x.reading.memories.For(s.ID(), "", now).Inherit(from, now)
 }

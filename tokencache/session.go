@@ -306,9 +306,10 @@ func (s *Session) expired(now time.Time) bool {
 }
 
 // stirs reports whether a use has to be noted in the order of last use, which is exact to
-// a second: noting takes a lock that all requests share.
+// ten seconds: noting takes a lock that all requests share, and memory that nobody else
+// looks at.
 func (s *Session) stirs(now time.Time) bool {
-	const exact = int64(time.Second)
+	const exact = int64(10 * time.Second)
 	last, at := s.stirred.Load(), now.UnixNano()
 	return (at-last >= exact || at < last) && s.stirred.CompareAndSwap(last, at)
 }

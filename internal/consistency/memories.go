@@ -89,19 +89,29 @@ func New(cfg Config) (*Memories, error) {
 
 // Of gives what is remembered for a session, and for an application by its name if it
 // shares the session with others; nil when that is nothing.
-func (m *Memories) Of(session uint64, name string) *Memory {
-	found, _ := m.of.Get(key{session, name})
+func (m *Memories) Of(session uint64, name string, now time.Time) *Memory {
+	found, _ := m.find(key{session, name}, now)
 	return found
 }
 
+// find notes a use in the order of last use, which is exact to roughly: noting takes a lock
+// that all requests share, and memory that nobody else looks at.
+func (m *Memories) find(k key, now time.Time) (*Memory, bool) {
+	found, ok := m.of.Peek(k)
+	if ok && found.stirs(now) {
+		m.of.Get(k)
+	}
+	return found, ok
+}
+
 // For is Of, and begins to remember.
-func (m *Memories) For(session uint64, name string) *Memory {
+func (m *Memories) For(session uint64, name string, now time.Time) *Memory {
 	k := key{session, name}
-	if found, ok := m.of.Get(k); ok {
+	if found, ok := m.find(k, now); ok {
 		return found
 	}
 	k = key{session, strings.Clone(name)} // else the request that it came with would be kept
-	fresh := &Memory{versions: m.versions, used: time.Now()}
+	fresh := &Memory{versions: m.versions, used: now, stirred: now}
 	if first, ok, _ := m.of.PeekOrAdd(k, fresh); ok {
 		return first
 	}

@@ -23,6 +23,7 @@ const (
 	maxWrites   = 64               // of one session; of more, the older half is one: anything
 	maxVersions = 50_000           // of secrets that all sessions read or wrote
 	forget      = 10 * time.Minute // what is older is taken for replicated
+	roughly     = 10 * time.Second // how exact the order of last use is
 	// holdMax bounds how long a write is waited for at a secondary whose lag is known: one
 	// that lost its primary lags more and more, and what it has not got may be lost.
 	holdMax = time.Minute
@@ -36,6 +37,7 @@ type Memory struct {
 	lenient  bool // of all sessions
 	mu       sync.Mutex
 	used     time.Time
+	stirred  time.Time // when it was last made the most recently used
 	writes   []write
 	states   []state
 	versions *lru.Cache[seen, version] // of all sessions
@@ -153,10 +155,25 @@ func (m *Memory) Empty() bool {
 	return len(m.writes) == 0
 }
 
+// stirs reports whether a use has to be noted in the order of last use.
+func (m *Memory) stirs(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.stirred) < roughly {
+		return false
+	}
+	m.stirred = now
+	return true
+}
+
 // Saw notes the version of a secret in an answer of a home. What is more is not lower:
 // the secret was made anew.
 func (m *Memory) Saw(s routing.Scope, number uint64, home string, now time.Time) {
-	m.versions.Add(seen{m, s}, version{number, home, now})
+	k := seen{m, s}
+	if v, ok := m.versions.Peek(k); ok && v.number == number && v.home == home && now.Sub(v.at) < roughly {
+		return // nearly always
+	}
+	m.versions.Add(k, version{number, home, now})
 }
 
 // Gone forgets the version of a secret that is not there any more.
@@ -167,7 +184,7 @@ func (m *Memory) Gone(s routing.Scope) {
 // Older reports whether an answer of a home with this version of a secret is older than
 // what the session had before; 0 is an answer without the secret.
 func (m *Memory) Older(s routing.Scope, number uint64, home string, now time.Time) bool {
-	v, ok := m.versions.Get(seen{m, s})
+	v, ok := m.versions.Peek(seen{m, s}) // Saw notes the use
 	return ok && now.Sub(v.at) < forget && v.number > number && v.home != home
 }
 

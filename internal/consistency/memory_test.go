@@ -30,7 +30,7 @@ func remembering() *Memory {
 	if err != nil {
 		panic(err) // the sizes are constants
 	}
-	return all.For(1, "")
+	return all.For(1, "", time.Now())
 }
 
 func start() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
@@ -306,17 +306,19 @@ func TestMemoriesAreApartAndBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Of(1, "") != nil {
+	if m.Of(1, "", time.Now()) != nil {
 		t.Error("nothing was written")
 	}
-	m.For(1, "").Wrote(secret("a"), "us", "", 0, start())
-	if m.Of(1, "") != m.For(1, "") || m.Of(1, "app") != nil || m.Of(2, "") != nil {
+	m.For(1, "", time.Now()).Wrote(secret("a"), "us", "", 0, start())
+	if m.Of(1, "", time.Now()) != m.For(1, "", time.Now()) || m.Of(1, "app", time.Now()) != nil || m.Of(2, "", time.Now()) != nil {
 		t.Error("sessions are mixed up")
 	}
-	m.For(2, "")
-	m.For(3, "")
-	if m.Of(1, "") != nil {
-		t.Error("more are kept than may be")
+	now := time.Now()
+	m.For(2, "", now)
+	m.Of(1, "", now.Add(roughly)) // used later than 2
+	m.For(3, "", now)
+	if m.Of(1, "", now) == nil || m.Of(2, "", now) != nil {
+		t.Error("more are kept than may be, or not what was used last")
 	}
 }
 
@@ -331,13 +333,13 @@ func TestWhatIsOverIsForgotten(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- m.Run(ctx) }()
-		m.For(1, "").Wrote(secret("a"), "us", "", 7, time.Now())
-		m.For(2, "").Wrote(secret("a"), "us", "", 7, time.Now())
+		m.For(1, "", time.Now()).Wrote(secret("a"), "us", "", 7, time.Now())
+		m.For(2, "", time.Now()).Wrote(secret("a"), "us", "", 7, time.Now())
 		<-time.After(forget - time.Minute)
-		m.Of(2, "").Need(secret("a"), time.Now()) // it is at work
+		m.Of(2, "", time.Now()).Need(secret("a"), time.Now()) // it is at work
 		<-time.After(3 * time.Minute)
-		if m.Of(1, "") != nil || m.Of(2, "") == nil || m.versions.Len() != 0 {
-			t.Errorf("kept: %v, %v, %d versions", m.Of(1, "") != nil, m.Of(2, "") != nil, m.versions.Len())
+		if m.Of(1, "", time.Now()) != nil || m.Of(2, "", time.Now()) == nil || m.versions.Len() != 0 {
+			t.Errorf("kept: %v, %v, %d versions", m.Of(1, "", time.Now()) != nil, m.Of(2, "", time.Now()) != nil, m.versions.Len())
 		}
 		cancel()
 		if err := <-done; err != nil {
@@ -387,7 +389,7 @@ func BenchmarkMemory(b *testing.B) {
 		}
 		before := heap()
 		for session := range uint64(n) {
-			m := all.For(session, "")
+			m := all.For(session, "", time.Now())
 			for i := range maxWrites {
 				m.Wrote(secret(fmt.Sprintf("an/application/of/ours/%d", i)), "us", index("7f3a4470-7e12-7807-51bd-fbb2b9c2ab51", i, i), uint64(i), start())
 			}
