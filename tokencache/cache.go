@@ -281,10 +281,10 @@ func (c *Cache) sweep(ctx context.Context) {
 		case s.idle(now, c.cfg.Idle):
 			s.giveBack(now) // what leases still hang on stays, and is renewed
 		}
-		for home, h := range s.due(now) {
+		for _, t := range s.due(now) {
 			renewals.Go(func() error {
-				auth, err := s.renew(ctx, home, h)
-				s.renewed(home, h, auth, err)
+				auth, err := s.renew(ctx, t.home, t.it)
+				s.renewed(t.home, t.it, auth, err)
 				return nil
 			})
 		}

@@ -84,7 +84,7 @@ func TestATokenRenewedInItsLastSecondStillEnds(t *testing.T) {
 		s := c.Adopt(Login{Home: "a", Body: []byte("{}"), Auth: &api.SecretAuth{ClientToken: "hvs.client", LeaseDuration: 3600}})
 		s.keep("b", &api.SecretAuth{ClientToken: "hvs.minted", LeaseDuration: 1, Renewable: true})
 		<-time.After(900 * time.Millisecond)
-		s.renewed("b", s.tokens["b"], &api.SecretAuth{ClientToken: "hvs.minted", LeaseDuration: 0, Renewable: true}, nil)
+		s.renewed("b", s.tokens.at("b"), &api.SecretAuth{ClientToken: "hvs.minted", LeaseDuration: 0, Renewable: true}, nil)
 		if _, ok := s.Has("b"); !ok {
 			t.Error("it ended too early")
 		}

@@ -54,7 +54,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		s.creds, c.identity.creds, write{path: "auth/x/login", data: map[string]any{"password": planted}},
 		u, *u, u.kept, u.kept[0], struct{ u *unwrapper }{u}, sink, *sink, struct{ s *Sink }{sink}, struct{ s Sink }{*sink},
 		own, struct{ c *configured }{own},
-		s.tokens, s.tokens["a"], doomed{home: "a", token: tok},
+		s.tokens, s.tokens.at("a"), doomed{home: "a", token: tok},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%q", "%s", "%x", "%X", "%d"} {
 			if text := fmt.Sprintf(verb, v); leaks(text) {
@@ -108,7 +108,7 @@ func TestErrorsAndLogsOfLoginsNameNoSecret(t *testing.T) {
 		breaks()
 		for name, s := range sessions {
 			s.mu.Lock()
-			clear(s.refused)
+			s.refused = nil
 			s.mu.Unlock()
 			_, err := s.Token(t.Context(), "b")
 			if err == nil || leaks(err.Error()) {

@@ -9,18 +9,14 @@ import (
 )
 
 // due are the minted tokens whose time for renewal has come.
-func (s *Session) due(now time.Time) map[string]held {
+func (s *Session) due(now time.Time) byHome[held] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var due map[string]held
-	for home, h := range s.tokens {
-		if !h.renewalDue(now) {
-			continue
+	var due byHome[held]
+	for i := range s.tokens {
+		if s.tokens[i].it.renewalDue(now) { // rarely
+			due = append(due, s.tokens[i])
 		}
-		if due == nil { // rarely
-			due = make(map[string]held)
-		}
-		due[home] = h
 	}
 	return due
 }
@@ -49,8 +45,8 @@ func (s *Session) renew(ctx context.Context, home string, h held) (*api.SecretAu
 func (s *Session) renewed(home string, h held, auth *api.SecretAuth, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, ok := s.tokens[home]
-	if !ok || now.token != h.token {
+	now := s.tokens.on(home)
+	if now == nil || now.token != h.token {
 		return
 	}
 	switch {
@@ -63,6 +59,5 @@ func (s *Session) renewed(home string, h held, auth *api.SecretAuth, err error) 
 	default:
 		now.retry = time.Now().Add(max(h.ttl/20, sweepEvery))
 	}
-	s.tokens[home] = now
 	s.cache.changed.Store(true)
 }

@@ -63,7 +63,7 @@ func (c *Cache) remember(home string, auth *api.SecretAuth, creds credentials) *
 	if ttl > 0 {
 		s.expires = s.used.Add(ttl)
 	}
-	s.tokens[home] = held{token: token, accessor: auth.Accessor, renewable: auth.Renewable, ttl: ttl, since: s.used}
+	s.tokens.put(home, held{token: token, accessor: auth.Accessor, renewable: auth.Renewable, ttl: ttl, since: s.used})
 	if batchOrphan(auth) {
 		s.home, s.everywhere = "", true
 	}

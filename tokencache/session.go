@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -31,10 +30,10 @@ type Session struct {
 	stirred    atomic.Int64 // Unix nanoseconds: when it was last made the most recently used
 
 	mu      sync.Mutex
-	tokens  map[string]held      // by home
-	owns    map[string]time.Time // by home: until when leases or children made there may live
-	refused map[string]refusal   // by home
-	expires time.Time            // of the client's token; zero: never
+	tokens  byHome[held]
+	owns    byHome[time.Time] // until when leases or children made there may live
+	refused byHome[refusal]
+	expires time.Time // of the client's token; zero: never
 	used    time.Time
 	ended   bool
 }
@@ -85,7 +84,7 @@ func (h held) renewalDue(now time.Time) bool {
 }
 
 func (c *Cache) newSession(k key, home string, client Token, creds credentials) *Session {
-	return &Session{cache: c, id: c.ids.Add(1), key: k, client: client, home: home, creds: creds, tokens: make(map[string]held), owns: make(map[string]time.Time), refused: make(map[string]refusal), used: time.Now(), lot: rand.Float64()} //nolint:gosec // spreads load
+	return &Session{cache: c, id: c.ids.Add(1), key: k, client: client, home: home, creds: creds, used: time.Now(), lot: rand.Float64()} //nolint:gosec // spreads load
 }
 
 // ID is the session's own for as long as the process lives.
@@ -105,7 +104,12 @@ func (s *Session) Home() string { return s.home }
 func (s *Session) Homes() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.tokens))
+	homes := make([]string, 0, len(s.tokens))
+	for _, t := range s.tokens {
+		homes = append(homes, t.home)
+	}
+	slices.Sort(homes)
+	return homes
 }
 
 // Roams reports whether the session can have a token on any home.
@@ -137,7 +141,7 @@ func (s *Session) ending(home string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	return s.tokens[home].ending(now) && !now.Before(s.refused[home].until)
+	return s.tokens.at(home).ending(now) && !now.Before(s.refused.at(home).until)
 }
 
 // obtain gives the token that have knows of, or logs in.
@@ -175,10 +179,10 @@ func (s *Session) have(home string) (Token, error) {
 	if s.everywhere {
 		return s.client, nil
 	}
-	if h, ok := s.tokens[home]; ok && !h.expired(now) {
+	if h := s.tokens.on(home); h != nil && !h.expired(now) {
 		return h.token, nil
 	}
-	if now.Before(s.refused[home].until) {
+	if now.Before(s.refused.at(home).until) {
 		return Token{}, ErrSessionLost
 	}
 	return Token{}, nil
@@ -221,7 +225,7 @@ func (s *Session) loginFailed(home string, err error) error {
 	if definite(err) || errors.Is(err, errNoToken) || errors.Is(err, ErrSessionLost) {
 		kind, outcome = ErrSessionLost, "refused"
 		s.mu.Lock()
-		s.refused[home] = s.refused[home].again(time.Now())
+		s.refused.put(home, s.refused.at(home).again(time.Now()))
 		s.mu.Unlock()
 	}
 	s.cache.cfg.OnLogin(home, outcome)
@@ -242,8 +246,8 @@ func (s *Session) keep(home string, auth *api.SecretAuth) Token {
 		}
 		return h.token
 	}
-	s.tokens[home] = h
-	delete(s.refused, home)
+	s.tokens.put(home, h)
+	s.refused.drop(func(on string, _ *refusal) bool { return on == home })
 	s.cache.changed.Store(true)
 	return h.token
 }
@@ -259,7 +263,7 @@ func (s *Session) borrowed() bool {
 func (s *Session) Accessor(home string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tokens[home].accessor
+	return s.tokens.at(home).accessor
 }
 
 // Rejected tells that a home does not accept a token any more. The token is
@@ -271,8 +275,8 @@ func (s *Session) Rejected(home string, t Token) (again bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h, ok := s.tokens[home]; ok && h.token == t && s.creds != nil {
-		delete(s.tokens, home)
+	if s.creds != nil {
+		s.tokens.drop(func(on string, h *held) bool { return on == home && h.token == t })
 	}
 	return s.creds != nil && !s.ended
 }
@@ -285,9 +289,8 @@ func (s *Session) Extend(ttl time.Duration) {
 	if ttl > 0 {
 		s.expires = time.Now().Add(ttl)
 	}
-	if h, ok := s.tokens[s.home]; ok && !h.minted {
+	if h := s.tokens.on(s.home); h != nil && !h.minted {
 		h.since, h.ttl = time.Now(), ttl
-		s.tokens[s.home] = h
 	}
 }
 
@@ -323,7 +326,7 @@ func (s *Session) idle(now time.Time, limit time.Duration) bool {
 func (s *Session) holds(home string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.tokens[home]; ok {
+	if s.tokens.on(home) != nil {
 		return 1
 	}
 	return 0
@@ -334,8 +337,8 @@ func (s *Session) holds(home string) int {
 func (s *Session) Owns(home string, life time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if until := time.Now().Add(life); until.After(s.owns[home]) {
-		s.owns[home] = until
+	if until := time.Now().Add(life); until.After(s.owns.at(home)) {
+		s.owns.put(home, until)
 	}
 }
 
@@ -344,18 +347,18 @@ func (s *Session) Owns(home string, life time.Duration) {
 func (s *Session) giveBack(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cache.doom(s.takeMintedLocked(func(home string) bool { return now.After(s.owns[home]) })...)
+	s.cache.doom(s.takeMintedLocked(func(home string) bool { return now.After(s.owns.at(home)) })...)
 }
 
 func (s *Session) takeMintedLocked(which func(home string) bool) []doomed {
 	var out []doomed
-	for home, h := range s.tokens {
+	s.tokens.drop(func(home string, h *held) bool {
 		if !h.minted || !which(home) {
-			continue
+			return false
 		}
 		out = append(out, h.doomed(home, s.creds.namespace(home)))
-		delete(s.tokens, home)
-	}
+		return true
+	})
 	if out != nil {
 		s.cache.changed.Store(true)
 	}

@@ -117,9 +117,8 @@ func TestASinkReplacesATokenBeforeItEnds(t *testing.T) {
 	first := content(t, name)
 	age := func(by time.Duration) {
 		s.mu.Lock()
-		h := s.tokens["b"]
+		h := s.tokens.on("b")
 		h.since = h.since.Add(-by)
-		s.tokens["b"] = h
 		s.mu.Unlock()
 	}
 	age(50 * time.Minute)

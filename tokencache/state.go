@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"time"
 
@@ -144,10 +143,10 @@ func (c *Cache) loadSession(kept sessionState) *Session {
 	s := c.newSession(c.keyOf(kept.Client), kept.Home, NewToken(kept.Client), creds)
 	s.everywhere, s.expires, s.used = kept.Everywhere, kept.Expires, kept.Used
 	for home, until := range kept.Owns {
-		s.owns[home] = until
+		s.owns.put(home, until)
 	}
 	for home, h := range kept.Tokens {
-		s.tokens[home] = held{token: NewToken(h.Token), accessor: h.Accessor, minted: h.Minted, renewable: h.Renewable, ttl: h.TTL, since: h.Since}
+		s.tokens.put(home, held{token: NewToken(h.Token), accessor: h.Accessor, minted: h.Minted, renewable: h.Renewable, ttl: h.TTL, since: h.Since})
 		if h.Accessor != "" && !h.Minted {
 			c.accessors.Add(c.keyOf(h.Accessor), s.key)
 		}
@@ -245,14 +244,18 @@ func (s *Session) kept() (sessionState, bool) {
 	defer s.mu.Unlock()
 	out := sessionState{
 		Client: s.client.Reveal(), Home: s.home, Everywhere: s.everywhere, Expires: s.expires, Used: s.used,
-		Owns: maps.Clone(s.owns), Tokens: make(map[string]heldState, len(s.tokens)),
+		Owns: make(map[string]time.Time, len(s.owns)), Tokens: make(map[string]heldState, len(s.tokens)),
 	}
 	if r, ok := s.creds.(*replay); ok {
 		out.Method, out.Path, out.NS, out.Body = r.method, r.path, r.ns, r.copy()
 		out.Repeats = out.Body != nil // not wiped
 	}
-	for home, h := range s.tokens {
-		out.Tokens[home] = heldState{h.token.Reveal(), h.accessor, h.minted, h.renewable, h.ttl, h.since}
+	for _, o := range s.owns {
+		out.Owns[o.home] = o.it
+	}
+	for _, t := range s.tokens {
+		h := t.it
+		out.Tokens[t.home] = heldState{h.token.Reveal(), h.accessor, h.minted, h.renewable, h.ttl, h.since}
 	}
 	return out, !s.ended
 }

@@ -51,7 +51,7 @@ func TestAWrappedSecretIDIsUnwrappedOnce(t *testing.T) {
 		wg.Go(func() {
 			eventually(t, "a token on "+home, func() bool { // the secret-id may have to arrive there first
 				id.mu.Lock()
-				clear(id.refused)
+				id.refused = nil
 				id.mu.Unlock()
 				tok, err := id.Token(t.Context(), home)
 				return err == nil && r.knows(home, tok)
