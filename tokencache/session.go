@@ -18,24 +18,26 @@ import (
 // Session is what is remembered of one client token.
 type Session struct {
 	hidden
-	cache      *Cache
-	id         uint64
-	key        key
-	client     Token       // what the client holds; zero for the proxy's identity
-	home       string      // where client is valid; empty for the identity and orphan batch tokens
-	everywhere bool        // an orphan batch token: valid on every cluster of the set
-	creds      credentials // nil: cannot be repeated
-	flight     singleflight.Group
-	lot        float64
+	// What each request looks at comes first and together: of many sessions, none is in the
+	// processor's caches.
+	mu         sync.Mutex
 	stirred    atomic.Int64 // Unix nanoseconds: when it was last made the most recently used
+	id         uint64
+	lot        float64
+	everywhere bool // an orphan batch token: valid on every cluster of the set
+	ended      bool
+	tokens     byHome[held]
+	expires    time.Time // of the client's token; zero: never
+	used       time.Time
 
-	mu      sync.Mutex
-	tokens  byHome[held]
+	creds   credentials // nil: cannot be repeated
+	client  Token       // what the client holds; zero for the proxy's identity
+	home    string      // where client is valid; empty for the identity and orphan batch tokens
+	cache   *Cache
+	key     key
+	flight  singleflight.Group
 	owns    byHome[time.Time] // until when leases or children made there may live
 	refused byHome[refusal]
-	expires time.Time // of the client's token; zero: never
-	used    time.Time
-	ended   bool
 }
 
 // refusal is a login that a home refused, and is not asked for until later.

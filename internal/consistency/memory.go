@@ -41,6 +41,10 @@ type Memory struct {
 	writes   []write
 	states   []state
 	versions *lru.Cache[seen, version] // of all sessions
+	last     struct {                  // what was seen last, which is mostly seen again
+		scope routing.Scope
+		version
+	}
 }
 
 // seen is a secret in the eyes of one session.
@@ -79,7 +83,7 @@ func (m *Memory) Wrote(s routing.Scope, home, index string, number uint64, now t
 	defer m.mu.Unlock()
 	m.used = now
 	if number > 0 {
-		m.Saw(s, number, home, now)
+		m.sawLocked(s, number, home, now)
 	}
 	if index != "" {
 		m.states = merge(m.states, index, now)
@@ -169,23 +173,43 @@ func (m *Memory) stirs(now time.Time) bool {
 // Saw notes the version of a secret in an answer of a home. What is more is not lower:
 // the secret was made anew.
 func (m *Memory) Saw(s routing.Scope, number uint64, home string, now time.Time) {
-	k := seen{m, s}
-	if v, ok := m.versions.Peek(k); ok && v.number == number && v.home == home && now.Sub(v.at) < roughly {
-		return // nearly always
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sawLocked(s, number, home, now)
+}
+
+func (m *Memory) sawLocked(s routing.Scope, number uint64, home string, now time.Time) {
+	if l := &m.last; l.number == number && l.home == home && now.Sub(l.at) < roughly && l.scope == s {
+		return
 	}
-	m.versions.Add(k, version{number, home, now})
+	m.last.scope, m.last.version = s, version{number, home, now}
+	m.versions.Add(seen{m, s}, m.last.version)
 }
 
 // Gone forgets the version of a secret that is not there any more.
 func (m *Memory) Gone(s routing.Scope) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last.scope == s {
+		m.last.version = version{}
+	}
 	m.versions.Remove(seen{m, s})
 }
 
 // Older reports whether an answer of a home with this version of a secret is older than
 // what the session had before; 0 is an answer without the secret.
 func (m *Memory) Older(s routing.Scope, number uint64, home string, now time.Time) bool {
-	v, ok := m.versions.Peek(seen{m, s}) // Saw notes the use
+	v, ok := m.had(s)
 	return ok && now.Sub(v.at) < forget && v.number > number && v.home != home
+}
+
+func (m *Memory) had(s routing.Scope) (version, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last.scope == s && m.last.number > 0 {
+		return m.last.version, true
+	}
+	return m.versions.Peek(seen{m, s}) // Saw notes the use
 }
 
 // Need is what a read has to find: the writes that it may show.
