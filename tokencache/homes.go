@@ -20,7 +20,7 @@ func (b byHome[V]) on(home string) *V {
 	return nil
 }
 
-// at is on for who does not mind nothing.
+// at is what is on a home; the zero value when nothing is.
 func (b byHome[V]) at(home string) (v V) {
 	if found := b.on(home); found != nil {
 		v = *found

@@ -88,7 +88,7 @@ func New(cfg Config) (*Memories, error) {
 }
 
 // Of gives what is remembered for a session, and for an application by its name if it
-// shares the session with others; nil when that is nothing.
+// shares the session with others; nil when that is nothing. now counts as its use.
 func (m *Memories) Of(session uint64, name string, now time.Time) *Memory {
 	found, _ := m.find(key{session, name}, now)
 	return found

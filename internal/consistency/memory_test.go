@@ -213,6 +213,33 @@ func TestOfTooManyWritesTheOlderAreOne(t *testing.T) {
 	}
 }
 
+// TestVersionsOfManySecrets: of the one that was seen last, of others, and of one that is
+// seen again and again.
+func TestVersionsOfManySecrets(t *testing.T) {
+	t.Parallel()
+	m := remembering()
+	m.Saw(secret("a"), 3, "us", start())
+	m.Saw(secret("b"), 7, "us", start())
+	if !m.Older(secret("a"), 2, "eu", start()) || !m.Older(secret("b"), 6, "eu", start()) || m.Older(secret("c"), 0, "eu", start()) {
+		t.Error("versions are mixed up")
+	}
+	m.Gone(secret("a"))
+	if m.Older(secret("a"), 2, "eu", start()) || !m.Older(secret("b"), 6, "eu", start()) {
+		t.Error("the wrong one is forgotten")
+	}
+	now := start()
+	for ; now.Before(start().Add(2 * forget)); now = now.Add(time.Second) {
+		m.Saw(secret("b"), 7, "us", now)
+	}
+	if !m.Older(secret("b"), 6, "eu", now.Add(forget-2*roughly)) {
+		t.Error("what is seen again and again is forgotten")
+	}
+	m.Saw(secret("a"), 1, "us", now) // and b is not the last any more
+	if !m.Older(secret("b"), 6, "eu", now.Add(forget-2*roughly)) {
+		t.Error("what was seen again and again is forgotten")
+	}
+}
+
 func TestVersionsDoNotGoBack(t *testing.T) {
 	t.Parallel()
 	m, key := remembering(), secret("a")
