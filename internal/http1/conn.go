@@ -42,6 +42,10 @@ type conn struct {
 	readBy  atomic.Int64 // the deadline that is set, in Unix nanoseconds; 0: none
 	writeBy time.Time
 
+	plain  net.Conn // what may take two pieces in one call; nil: there is TLS
+	pieces [2][]byte
+	vector net.Buffers // pieces
+
 	r     *http.Request // the one under way, in the same place each time
 	url   url.URL       // of it
 	heads *heads        // of it and its answer; nil: there is none
@@ -52,6 +56,9 @@ type conn struct {
 func newConn(s *Server, raw net.Conn) *conn {
 	c := &conn{s: s, raw: raw, in: input{conn: raw}}
 	c.in.share(&s.inputs)
+	if below := plainOf(raw); !isTLS(below) {
+		c.plain = below
+	}
 	c.life.Begin(context.Background())
 	c.r = (&http.Request{URL: &c.url, RemoteAddr: raw.RemoteAddr().String()}).WithContext(&c.life)
 	c.out.c = c
@@ -332,11 +339,29 @@ func (c *conn) lingerOn() {
 
 // write sends bytes.
 func (c *conn) write(p []byte) error {
+	c.boundWrite()
+	_, err := c.raw.Write(p)
+	return err //nolint:wrapcheck // says it all
+}
+
+// writeBoth sends one behind the other, a socket's in one call; false: by TLS, it is better
+// when they are one.
+func (c *conn) writeBoth(head, body []byte) (bool, error) {
+	if c.plain == nil {
+		return false, nil
+	}
+	c.boundWrite()
+	c.pieces = [2][]byte{head, body}
+	c.vector = c.pieces[:]
+	_, err := c.vector.WriteTo(c.plain)
+	c.pieces = [2][]byte{}
+	return true, err //nolint:wrapcheck // says it all
+}
+
+func (c *conn) boundWrite() {
 	limit := c.s.cfg.WriteTimeout
 	if now := time.Now(); c.writeBy.Sub(now) < limit*3/4 {
 		c.writeBy = now.Add(limit)
 		_ = c.raw.SetWriteDeadline(c.writeBy) // where there are none, nothing is bounded
 	}
-	_, err := c.raw.Write(p)
-	return err //nolint:wrapcheck // says it all
 }

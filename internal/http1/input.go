@@ -41,15 +41,23 @@ func newInput(conn net.Conn) input { return input{conn: conn, buf: make([]byte, 
 // share makes it hold a buffer only while there is something in it.
 func (in *input) share(buffers *sync.Pool) {
 	in.shared, in.buf = buffers, nil
-	below := in.conn
+	in.socket, in.turn = socketOf(plainOf(in.conn)), in.arrived
+}
+
+// plainOf is the connection below all that only watch it.
+func plainOf(conn net.Conn) net.Conn {
 	for {
-		outer, ok := below.(interface{ NetConn() net.Conn })
-		if _, secure := below.(*tls.Conn); secure || !ok {
-			break
+		outer, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok || isTLS(conn) {
+			return conn
 		}
-		below = outer.NetConn()
+		conn = outer.NetConn()
 	}
-	in.socket, in.turn = socketOf(below), in.arrived
+}
+
+func isTLS(conn net.Conn) bool {
+	_, ok := conn.(*tls.Conn)
+	return ok
 }
 
 // buffered is how much was read ahead.

@@ -2,7 +2,6 @@ package http1
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -66,7 +65,7 @@ func newLink(t *Transport, n *node, conn net.Conn) *link {
 		below = outer.NetConn()
 	}
 	l.look = func(fd uintptr) bool { l.isOpen = nothingToRead(fd); return true }
-	if _, secure := conn.(*tls.Conn); !secure && l.socket != nil {
+	if !isTLS(conn) && l.socket != nil {
 		l.turn = l.goOn
 	}
 	return l
@@ -113,7 +112,7 @@ func (l *link) hasMore() bool {
 	if l.in.buffered() > 0 {
 		return true
 	}
-	if _, ok := l.conn.(*tls.Conn); !ok {
+	if !isTLS(l.conn) {
 		return false
 	}
 	l.dry(true)

@@ -209,6 +209,13 @@ func (w *writer) send(p []byte) {
 		*w.pending = append(b, p...)
 		return
 	}
+	if w.broken != nil {
+		return
+	}
+	if ok, err := w.c.writeBoth(b, p); ok {
+		*w.pending, w.broken = b[:0], err
+		return
+	}
 	fill := min(cap(b)-len(b), len(p))
 	*w.pending = append(b, p[:fill]...)
 	w.flush()
